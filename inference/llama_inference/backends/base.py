@@ -1,0 +1,99 @@
+"""The interface of a backend: text to tokens and back, and one blocking `generate`.
+
+`scheduler.lane` calls `generate` on the engine thread; `routes` call the rest from any thread.
+"""
+
+from collections.abc import Sequence as Seq
+from typing import Protocol, runtime_checkable
+
+from llama_inference.values import Generation, KvUsage, ModelInfo, Sequence, Step
+
+
+class Control(Protocol):
+    """How a running generation is watched from outside."""
+
+    def step(self, steps: Seq[Step]) -> None:
+        """Report one decoding step; `steps` is empty when tokens are not final or nobody streams them.
+
+        Raises:
+            AbandonedError: nobody waits any more; the backend lets it pass through.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One loaded model."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What may be asked of it."""
+        ...
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Return token ids; `special` adds what the model expects around plain text, such as a start token."""
+        ...
+
+    def decode(self, token_ids: Seq[int]) -> str:
+        """Return text without special tokens; incomplete UTF-8 at either end becomes U+FFFD."""
+        ...
+
+    def render(self, messages: Seq[dict[str, str]]) -> str:
+        """Return the prompt for a chat, by the model's own template.
+
+        Raises:
+            InvalidRequestError: there is no template, or it refuses these messages.
+        """
+        ...
+
+    def generate(self, generation: Generation, control: Control) -> list[Sequence]:
+        """Run one request to its end, calling `control.step` after each decoding step.
+
+        Returns: `generation.sequences` for each prompt, in order.
+
+        Raises:
+            InvalidRequestError: the model or transformers refuses the parameters.
+            EngineLostError: the device is gone; nothing will work again in this process.
+            AbandonedError: as raised by `control.step`.
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Run a few steps, so that the first caller does not pay for what is set up lazily."""
+        ...
+
+
+@runtime_checkable
+class Follows(Backend, Protocol):
+    """A backend that answers nobody, but computes what a leader on another node says."""
+
+    def follow(self) -> None:
+        """Compute until the leader says that it is over.
+
+        Raises:
+            EngineLostError: the leader is gone.
+        """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A backend that others must be told of when it ends."""
+
+    def close(self) -> None:
+        """End; from any thread, within seconds."""
+        ...
+
+
+@runtime_checkable
+class KeepsKeys(Protocol):
+    """A backend that says how much of its room for keys and values is in use."""
+
+    @property
+    def kv_usage(self) -> KvUsage:
+        """Tokens in use and tokens in all; may be read from any thread."""
+        ...
+
+
+def kv_usage(backend: Backend) -> KvUsage:
+    """Return what a backend says of its keys and values; nothing of none for one that does not say."""
+    return backend.kv_usage if isinstance(backend, KeepsKeys) else KvUsage()

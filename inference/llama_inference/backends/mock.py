@@ -1,0 +1,68 @@
+"""A backend without a model, one request at a time: deterministic words at a chosen pace, for tests.
+
+One token is one byte of UTF-8, so multi-byte characters are split over steps as with a real byte-level tokenizer.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Seq
+from itertools import cycle, islice
+
+from llama_inference.backends.base import Control
+from llama_inference.errors import InvalidRequestError
+from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
+
+END = 256
+TEXT = "The llama (Lama glama) grüßt — 🦙 — and says no more. "
+
+
+class MockBackend:
+    """Repeats `TEXT` until the room is used up, or until a stop string appears."""
+
+    def __init__(self, *, step_seconds: float = 0.0, pace: Callable[[], object] | None = None) -> None:
+        """`pace` is called before each step and may block; by default it sleeps `step_seconds`."""
+        self._pace = pace or (lambda: time.sleep(step_seconds) if step_seconds else None)
+        self.info = ModelInfo(
+            max_context=4096, vocabulary=END + 1, has_chat_template=True, dtype="none", device="none", backend="mock"
+        )
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """One id a byte; `special` has nothing to add."""
+        del special
+        return list(text.encode())
+
+    def decode(self, token_ids: Seq[int]) -> str:
+        """Bytes to text."""
+        return bytes(token for token in token_ids if token < END).decode(errors="replace")
+
+    def render(self, messages: Seq[dict[str, str]]) -> str:
+        """Role and content, a line each."""
+        return "".join(f"{message['role']}: {message['content']}\n" for message in messages)
+
+    def generate(self, generation: Generation, control: Control) -> list[Sequence]:
+        """Emit the text, one byte for each sequence a step."""
+        results: list[Sequence] = []
+        for number, prompt in enumerate(generation.prompts):
+            first = number * generation.sequences
+            tokens: list[int] = []
+            reason = FinishReason.LENGTH
+            for token in islice(words(), generation.room(len(prompt))):
+                self._pace()
+                tokens.append(token)
+                rows: Iterable[int] = range(first, first + generation.sequences) if generation.streamed else ()
+                control.step([Step(row, (token,)) for row in rows])
+                if any(self.decode(tokens).endswith(stop) for stop in generation.stop_strings):
+                    reason = FinishReason.STOP
+                    break
+            results += [Sequence(tuple(tokens), reason)] * generation.sequences
+        if not results:
+            raise InvalidRequestError("there is no prompt", param="prompt")
+        return results
+
+    def warm_up(self) -> None:
+        """Nothing to warm."""
+
+
+def words() -> Iterator[int]:
+    """Yield the mock's tokens, without end."""
+    return cycle(TEXT.encode())

@@ -1,0 +1,165 @@
+"""The mock that a server runs: many requests at once, each with its own latency and rate, and no model at all.
+
+For load tests, clusters without GPUs, and for what the server itself costs: requests go the way of the native
+engine's, through planner, batch and tickets; only the computing is replaced by waiting.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from llama_inference.backends.batching import Capacity, PlannedJob
+from llama_inference.backends.mock import MockBackend, words
+from llama_inference.engine.native.plan import Report, StepPlan
+from llama_inference.values import FinishReason, Generation, Sequence
+
+LONGEST_WAIT_S: Final = 0.01  # so that a request that comes meanwhile, or a hang-up, is noticed
+ENTRIES: Final = 1 << 24  # keys and values are not kept: room for all rows at any length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the mock answers.
+
+    Attributes:
+        first_token_s: seconds from the start of a request to its first token.
+        token_s: seconds from each token to the next.
+        tokens: output tokens, after which an end token would come; None goes on until the room is used up.
+    """
+
+    first_token_s: float = 0.0
+    token_s: float = 0.0
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockSpec:
+    """One job: tokens of its prompt and of its output at most, beams, sequences returned, and what ends it earlier."""
+
+    prompt: int
+    room: int
+    width: int
+    returned: int
+    stops: tuple[str, ...]
+    max_time: float | None
+
+
+class _Job:
+    """A job under way; `due` is when its next token is."""
+
+    def __init__(self, spec: MockSpec, now: float, pace: Pace) -> None:
+        self.spec = spec
+        self.due = now + pace.first_token_s
+        self.tokens: list[int] = []
+        self._words: Iterator[int] = words()
+        self._until = None if spec.max_time is None else now + spec.max_time
+
+    def next(self, pace: Pace, now: float) -> FinishReason | None:
+        """Take the next token; return why the job ends with it, None when it goes on."""
+        if self.due + pace.token_s < now - 1:  # a second behind its rate: what was missed is not made up for
+            self.due = now
+        self.due += pace.token_s
+        self.tokens.append(next(self._words))
+        if pace.tokens is not None and len(self.tokens) >= pace.tokens:
+            return FinishReason.STOP
+        if self.spec.stops and self._stopped():
+            return FinishReason.STOP
+        if len(self.tokens) >= self.spec.room:
+            return FinishReason.LENGTH
+        return FinishReason.TIME if self._until is not None and now >= self._until else None
+
+    def _stopped(self) -> bool:
+        text = bytes(self.tokens).decode(errors="replace")
+        return any(text.endswith(stop) for stop in self.spec.stops)
+
+
+class MockExecutor:
+    """Carries out steps by waiting for the tokens that are due next."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._sleep = sleep
+        self._specs: dict[int, MockSpec] = {}
+        self._jobs: dict[int, _Job] = {}
+
+    def open(self, number: int, spec: object) -> None:
+        """Take a job in; its time begins when its prompt is read."""
+        assert isinstance(spec, MockSpec)  # noqa: S101 - `jobs` made it
+        self._specs[number] = spec
+
+    def close(self, number: int) -> None:
+        """Forget a job."""
+        self._specs.pop(number, None)
+        self._jobs.pop(number, None)
+
+    def reset(self) -> None:
+        """Forget all jobs."""
+        self._specs.clear()
+        self._jobs.clear()
+
+    def step(self, plan: StepPlan) -> list[Report]:
+        """Wait for the first token that is due, a moment at most; report all that are."""
+        now = self._clock()
+        for prefill in plan.prefills:
+            if prefill.last and prefill.job not in self._jobs:
+                self._jobs[prefill.job] = _Job(self._specs[prefill.job], now, self._pace)
+        wait = min((job.due for job in self._jobs.values()), default=now + LONGEST_WAIT_S) - now
+        if wait > 0:
+            self._sleep(min(wait, LONGEST_WAIT_S))
+            now = self._clock()
+        return [self._report(number, job, now) for number, job in self._jobs.items() if job.due <= now]
+
+    def _report(self, number: int, job: _Job, now: float) -> Report:
+        reason = job.next(self._pace, now)
+        tokens = tuple(job.tokens)
+        return Report(
+            job=number,
+            tokens=tokens[-1:] if job.spec.width == 1 else (),
+            entries=job.spec.prompt + len(tokens) - 1,
+            done=None if reason is None else (Sequence(tokens, reason),) * job.spec.returned,
+        )
+
+
+class BatchingMock(MockBackend):
+    """The mock with a batch."""
+
+    def __init__(self, pace: Pace, *, rows: int) -> None:
+        """`rows` are the sequences that are answered at once; each beam is one."""
+        super().__init__(step_seconds=pace.token_s)
+        self.executor = MockExecutor(pace)
+        self.capacity = Capacity(rows=rows, tokens=ENTRIES, entries=ENTRIES)
+
+    def covers(self, generation: Generation) -> str | None:
+        """Every request joins the batch."""
+        del generation
+
+    def jobs(self, generation: Generation) -> list[PlannedJob]:
+        """One job a sequence, or one a beam search."""
+        beams = generation.parameters.get("num_beams") or 1
+        each, returned = (1, generation.sequences) if beams > 1 else (generation.sequences, 1)
+        return [
+            PlannedJob(
+                spec=MockSpec(
+                    prompt=len(prompt),
+                    room=generation.room(len(prompt)),
+                    width=beams,
+                    returned=returned,
+                    stops=generation.stop_strings,
+                    max_time=generation.max_time,
+                ),
+                index=number * generation.sequences + sequence,
+                width=beams,
+                prompt=prompt,
+                most=generation.length(len(prompt)) * beams,
+            )
+            for number, prompt in enumerate(generation.prompts)
+            for sequence in range(each)
+        ]

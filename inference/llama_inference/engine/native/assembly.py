@@ -1,0 +1,60 @@
+"""From a layout to tensors on the device: masks are brought up to date, views and indices are made."""
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llama_inference.engine.native.attention import DecodeGroup, PrefillSegment, Run, causal_mask
+from llama_inference.engine.native.edits import Tokens
+from llama_inference.engine.native.forward import Rows
+from llama_inference.engine.native.kv import KvCache
+from llama_inference.engine.native.layout import GroupLayout, Layout, RunLayout, See, SeeAlso, SeeOnly, SegmentLayout
+
+BLOCK: Final = 64
+
+
+def assemble(layout: Layout, cache: KvCache, device: torch.device) -> Rows:
+    """Return what the network computes; the masks show what the layout says. Slabs have been changed before."""
+    slots = {group.slab: _tensor(group.slots, device) for group in layout.groups}
+    entries = {group.slab: _tensor(group.entries, device) for group in layout.groups}
+    for sight in layout.sights:
+        match sight:
+            case See(place, seen):
+                cache[place.slab].see(place.slot, seen)
+            case SeeOnly(place, start, visible):
+                cache[place.slab].see_only(place.slot, start, torch.from_numpy(visible))
+            case SeeAlso(slab):
+                cache[slab].see_also(slots[slab], entries[slab])
+    return Rows(
+        tokens=_tensor(layout.tokens, device),
+        positions=_tensor(layout.positions, device),
+        groups=tuple(_group(group, cache, slots[group.slab], entries[group.slab]) for group in layout.groups),
+        prefills=tuple(_segment(segment, cache) for segment in layout.segments),
+        wanted=None if layout.wanted is None else _tensor(layout.wanted, device),
+    )
+
+
+def _group(group: GroupLayout, cache: KvCache, slots: Tensor, entries: Tensor) -> DecodeGroup:
+    slab = cache[group.slab]
+
+    def run(each: RunLayout) -> Run:
+        # In whole blocks: how entries that are hidden are summed up must not depend on how many company brings.
+        used = min(-(-each.used // BLOCK) * BLOCK, slab.shape.capacity)
+        mask = slab.mask[each.first : each.last, None, :, :used]
+        return Run(each.begin, each.end, slab.shape.width, slab.views(each.first, each.last, used), mask)
+
+    return DecodeGroup(slab, group.begin, group.end, slots, entries, tuple(map(run, group.runs)))
+
+
+def _segment(segment: SegmentLayout, cache: KvCache) -> PrefillSegment:
+    slab, slot = cache[segment.place.slab], segment.place.slot
+    rows = segment.end - segment.begin
+    views = slab.views(slot, slot + 1, segment.start + rows)
+    mask = causal_mask(segment.start, rows, slab.mask)
+    return PrefillSegment(slab, slot, segment.start, segment.begin, segment.end, views, mask)
+
+
+def _tensor(values: Tokens, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)

@@ -1,0 +1,187 @@
+"""The engine: it opens jobs, carries out step plans on them, and reports. One thread at a time."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from llama_inference.engine.native.architecture import Pretrained
+from llama_inference.engine.native.beams import Continuations
+from llama_inference.engine.native.choosing import NOTHING_LEFT, choose, continue_beams
+from llama_inference.engine.native.jobs import BeamJob, Job, JobSpec, SequenceJob, open_job
+from llama_inference.engine.native.layout import Layout, lay_out
+from llama_inference.engine.native.plan import Add, Place, Prefill, Report, SlabShape, StepPlan
+from llama_inference.engine.native.stepper import Stepper
+from llama_inference.engine.native.weights import Weights, pack
+from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError
+
+REFUSED: Final = "this combination of parameters cannot be computed: "
+
+
+class Engine:
+    """One model, and the jobs that run on it."""
+
+    def __init__(self, stepper: Stepper, *, announce: Callable[[Layout | None], None] = lambda _: None) -> None:
+        """`stepper` computes the steps; `announce` is told each one first, None for a reset, so that others follow."""
+        self._stepper = stepper
+        self._announce = announce
+        self._jobs: dict[int, Job] = {}
+        self._used = 0
+
+    @classmethod
+    def of(cls, model: Pretrained, *, max_context: int) -> "Engine":
+        """Return an engine of one rank; the weights of `model`, which `covers_model` accepts, are packed in place.
+
+        `max_context` is at most the model's `max_position_embeddings`.
+        """
+        return cls(Stepper(model, pack(model), max_context=max_context))
+
+    @property
+    def weights(self) -> Weights:
+        """What is multiplied with."""
+        return self._stepper.weights
+
+    @property
+    def bytes_per_entry(self) -> int:
+        """What one entry of keys and values takes, on each rank."""
+        return self._stepper.bytes_per_entry
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs are open."""
+        return len(self._jobs)
+
+    @property
+    def slabs(self) -> int:
+        """How many slabs of keys and values exist."""
+        return self._stepper.slabs
+
+    @property
+    def entries_in_use(self) -> int:
+        """Entries that the jobs of the last step need; may be read from any thread."""
+        return self._used
+
+    def open(self, number: int, spec: object) -> None:
+        """Take a job in, described by a `JobSpec`, under a number that is not in use."""
+        assert isinstance(spec, JobSpec)  # noqa: S101 - it comes from this engine's own backend
+        self._jobs[number] = open_job(spec)
+
+    def close(self, number: int) -> None:
+        """Forget a job, ended or not; nothing happens when it is not known."""
+        self._jobs.pop(number, None)
+        self._count()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model is on a GPU."""
+        return self._stepper.device.type == "cuda"
+
+    def reset(self) -> None:
+        """Forget all jobs and give back all slabs."""
+        self._jobs.clear()
+        self._announce(None)
+        self._stepper.clear()
+        self._count()
+
+    def _count(self) -> None:
+        self._used = sum(job.kept for job in self._jobs.values())
+
+    def try_out(self, spec: object) -> None:
+        """Read a prompt and decode one token, to set up what is set up lazily; no job may be open.
+
+        Raises: as `step`.
+        """
+        self.open(0, spec)
+        spec = self._jobs[0].spec
+        place, length = Place(0, 0), len(spec.prompt)
+        slab = Add(place.slab, SlabShape(spec.width, length + 2 * spec.width, 1))
+        self.step(StepPlan(memory=(slab,), places={0: place}, prefills=(Prefill(0, 0, length, last=True),)))
+        self.step(StepPlan(places={0: place}, decodes=(0,)))
+        self.reset()
+
+    def step(self, plan: StepPlan) -> list[Report]:
+        """Carry out one step; return a report for each job that chose tokens or failed.
+
+        Raises:
+            EngineLostError: the device is gone; nothing will work again in this process.
+            InternalError: the device has too little memory for this step.
+        """
+        try:
+            return self._step(plan)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            message = "the device has too little memory for this batch: try again, or lower num_beams or lengths"
+            raise InternalError(message, code="out_of_memory") from None
+        except torch.AcceleratorError as error:
+            raise EngineLostError(f"the device failed: {error}") from error
+
+    @torch.inference_mode()
+    def _step(self, plan: StepPlan) -> list[Report]:
+        for number in plan.restarts:
+            self._jobs[number].restart()
+        if plan.empty and not plan.memory:
+            return []
+        for prefill in plan.prefills:
+            self._jobs[prefill.job].clock.start()
+        layout, order = lay_out(plan, self._jobs)
+        self._announce(layout)
+        logits = self._stepper.carry_out(layout)
+        for prefill in plan.prefills:
+            self._jobs[prefill.job].kept = prefill.start + prefill.tokens
+        for number in plan.decodes:
+            job = self._jobs[number]
+            job.kept = job.length if isinstance(job, SequenceJob) else job.entries
+        self._count()
+        return [] if logits is None else self._choose(order, logits)
+
+    def _choose(self, order: tuple[tuple[int, int], ...], logits: Tensor) -> list[Report]:
+        """Let each job that the order names take its rows of logits."""
+        sequences: dict[int, SequenceJob] = {}
+        searches: dict[int, BeamJob] = {}
+        rows: dict[int, list[int]] = {}
+        first = 0
+        for number, count in order:
+            job = self._jobs[number]
+            # After its prompt a search has one row, which all its beams share.
+            rows[number] = list(range(first, first + count)) * (job.spec.width // count)
+            if isinstance(job, SequenceJob):
+                sequences[number] = job
+            else:
+                searches[number] = job
+            first += count
+        reports: list[Report] = []
+        if sequences:
+            found = choose(_pick(logits, rows, sequences), list(sequences.values()))
+            reports += [_append(*job, token) for job, token in zip(sequences.items(), found, strict=True)]
+        if searches:
+            continued = continue_beams(_pick(logits, rows, searches), list(searches.values()))
+            reports += [_advance(*job, best) for job, best in zip(searches.items(), continued, strict=True)]
+        return reports
+
+
+def _pick(logits: Tensor, rows: dict[int, list[int]], jobs: Iterable[int]) -> Tensor:
+    wanted = [row for number in jobs for row in rows[number]]
+    if wanted == list(range(logits.shape[0])):
+        return logits
+    return logits.index_select(0, torch.tensor(wanted, device=logits.device))
+
+
+def _append(number: int, job: SequenceJob, token: int | None) -> Report:
+    if token is None:
+        return Report(job=number, error=InvalidRequestError(REFUSED + NOTHING_LEFT))
+    entries = job.length
+    reason = job.append(token)
+    done = None if reason is None else job.result(reason)
+    return Report(job=number, tokens=(token,), entries=entries, done=done)
+
+
+def _advance(number: int, job: BeamJob, found: Continuations | None) -> Report:
+    if found is None:
+        return Report(job=number, error=InvalidRequestError(REFUSED + NOTHING_LEFT))
+    try:
+        goes_on = job.search.advance(found, expired=job.clock.expired)
+    except OverflowError:
+        message = "length_penalty is too large for outputs of this length"
+        return Report(job=number, error=InvalidRequestError(REFUSED + message, param="length_penalty"))
+    return Report(job=number, entries=job.entries, done=None if goes_on else job.search.results())

@@ -1,0 +1,188 @@
+"""What the engine remembers of each job: its tokens, its chance, where its beams' pasts lie, and when it must end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import torch
+
+from llama_inference.engine.native.architecture import Pretrained
+from llama_inference.engine.native.beams import BeamSearch, Flags
+from llama_inference.engine.native.edits import Tokens
+from llama_inference.engine.native.parameters import Beams, Sampling
+from llama_inference.engine.native.plan import Place
+from llama_inference.values import FinishReason, Sequence
+
+SEEDS: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One job as it is asked for.
+
+    Attributes:
+        prompt: token ids, at least one.
+        max_length: prompt and output together; more than the prompt.
+        sampling: how tokens are chosen.
+        beams: the beam search, None for a plain sequence.
+        seed: of everything that is drawn for this job.
+        stops: transformers' `StopStringCriteria`, None when there are no stop strings.
+        max_time: seconds from the first step on.
+    """
+
+    prompt: tuple[int, ...]
+    max_length: int
+    sampling: Sampling
+    beams: Beams | None = None
+    seed: int = 0
+    stops: Pretrained = None
+    max_time: float | None = None
+
+    @property
+    def width(self) -> int:
+        """Rows that decode at the same time."""
+        return 1 if self.beams is None else self.beams.width
+
+
+class _Clock:
+    """When a job's time is over."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def start(self) -> None:
+        """Start, once."""
+        if self._seconds is not None and self._until is None:
+            self._until = time.monotonic() + self._seconds
+
+    @property
+    def expired(self) -> bool:
+        return self._until is not None and time.monotonic() > self._until
+
+
+class SequenceJob:
+    """One sequence, greedy or drawn.
+
+    Attributes:
+        length: tokens so far, prompt included; entry and position of a token are its number.
+        seat: the slot whose mask shows this job's entries, None when none does.
+        kept: entries of its slot in use.
+    """
+
+    def __init__(self, spec: JobSpec) -> None:
+        self.spec = spec
+        self.clock = _Clock(spec.max_time)
+        self.seat: Place | None = None
+        self.kept = 0
+        self._tokens = np.empty(spec.max_length, np.int64)
+        self.length = len(spec.prompt)
+        self._tokens[: self.length] = spec.prompt
+        self._generator = torch.Generator().manual_seed(spec.seed % SEEDS)
+        self._stopped = stopping(spec.stops)
+
+    @property
+    def tokens(self) -> Tokens:
+        """All tokens so far, int64 [length]."""
+        return self._tokens[: self.length]
+
+    def restart(self) -> None:
+        """Its keys and values are gone: all that is known becomes the text to read. Its chance goes on."""
+        self.seat, self.kept = None, 0
+
+    def uniform(self) -> float:
+        """The next number in [0, 1) of this job's own chance."""
+        return float(torch.rand((), generator=self._generator, dtype=torch.float64))
+
+    def append(self, token: int) -> FinishReason | None:
+        """Take the next token; return why the sequence ends with it, None when it goes on."""
+        self._tokens[self.length] = token
+        self.length += 1
+        if token in self.spec.sampling.ends or self._stopped(self.tokens[None])[0]:
+            return FinishReason.STOP
+        if self.length >= self.spec.max_length:
+            return FinishReason.LENGTH
+        return FinishReason.TIME if self.clock.expired else None
+
+    def result(self, reason: FinishReason) -> tuple[Sequence, ...]:
+        """The finished sequence."""
+        return (Sequence(tuple(self.tokens[len(self.spec.prompt) :].tolist()), reason),)
+
+
+class BeamJob:
+    """One beam search, and which entries of its slot are the past of which beam.
+
+    Entry `len(prompt) + i` is column `i` of the pasts. An entry that is no running beam's past is written anew.
+    `seat` and `kept` are as in `SequenceJob`.
+    """
+
+    def __init__(self, spec: JobSpec, how: Beams) -> None:
+        self.spec = spec
+        self.clock = _Clock(spec.max_time)
+        self._how = how
+        self._stopped = stopping(spec.stops)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: nothing was handed out, and the same seed finds the same beams."""
+        self.seat: Place | None = None
+        self.kept = 0
+        self.search = BeamSearch(
+            self._how,
+            prompt=np.array(self.spec.prompt, np.int64),
+            max_length=self.spec.max_length,
+            ends=self.spec.sampling.ends,
+            stopped=self._stopped,
+        )
+        self.generator = torch.Generator().manual_seed(self.spec.seed % SEEDS)
+        self._pasts = np.zeros((self._how.width, 0), np.bool_)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The text to read before the first step, int64 [length]."""
+        return np.array(self.spec.prompt, np.int64)
+
+    @property
+    def entries(self) -> int:
+        """Entries of the slot in use, those in between that are free included."""
+        return len(self.spec.prompt) + self._pasts.shape[1]
+
+    @property
+    def pasts(self) -> Flags:
+        """What each running beam sees: bool [width, entries after the prompt]."""
+        return self._pasts
+
+    def next_entries(self) -> Tokens:
+        """Give each running beam an entry for its last token; return them, int64 [width]."""
+        pasts = self._pasts[self.search.parents]
+        free = np.flatnonzero(~pasts.any(axis=0))[: self._how.width]
+        missing = self._how.width - len(free)
+        if missing:
+            free = np.concatenate((free, pasts.shape[1] + np.arange(missing)))
+            pasts = np.concatenate((pasts, np.zeros((self._how.width, missing), np.bool_)), axis=1)
+        pasts[np.arange(self._how.width), free] = True
+        self._pasts = pasts
+        return free + len(self.spec.prompt)
+
+
+Job: TypeAlias = SequenceJob | BeamJob
+
+
+def open_job(spec: JobSpec) -> Job:
+    """Return the state of a new job."""
+    return SequenceJob(spec) if spec.beams is None else BeamJob(spec, spec.beams)
+
+
+def stopping(criteria: Pretrained) -> Callable[[Tokens], Flags]:
+    """Return which token rows [n, length] end with a stop string, by transformers' own criteria."""
+    if criteria is None:
+        return lambda rows: np.zeros(len(rows), np.bool_)
+
+    def stopped(rows: Tokens) -> Flags:
+        # The criteria look at no more than their longest string; the rest would only be copied.
+        tail = np.ascontiguousarray(rows[:, -criteria.maximum_token_len :])
+        return criteria(torch.from_numpy(tail), None).numpy()
+
+    return stopped

@@ -1,0 +1,95 @@
+"""Weights and tokenizer: a folder on disk → on the device. Imports torch and transformers: engine thread only."""
+
+import gc
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from llama_inference.engine.device import choose_dtype, cpu_threads, has_native_bf16
+from llama_inference.engine.selection import CONFIG
+from llama_inference.errors import LoadError, LoadReason
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model on its device, in evaluation mode, and its tokenizer."""
+
+    model: Any  # a transformers causal language model; its classes are built at run time
+    tokenizer: PreTrainedTokenizerBase
+    dtype: str
+    device: str
+
+
+def quiet() -> None:
+    """Send transformers' own log through ours, without progress bars."""
+    transformers.utils.logging.disable_default_handler()
+    transformers.utils.logging.enable_propagation()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def check_architecture(folder: Path) -> None:
+    """Check, from `config.json` alone, that transformers itself knows how to run this model.
+
+    Raises:
+        LoadError: UnsupportedArchitecture, or LoadFailed when the file is no configuration.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        kind = config.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise LoadError(LoadReason.LOAD_FAILED, f"{CONFIG} of {folder.name} cannot be read: {error}") from error
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        architecture = ", ".join(config.get("architectures") or ["none"])
+        message = (
+            f"the model's type is {kind!r} (architecture {architecture}), which transformers {transformers.__version__}"
+            " does not run without code from the repository: choose a Llama-architecture model"
+        )
+        raise LoadError(LoadReason.UNSUPPORTED_ARCHITECTURE, message)
+
+
+def load(folder: Path, dtype: str) -> Loaded:
+    """Load a snapshot in `dtype` (`auto`, `float32`, `float16`, `bfloat16`) onto the GPUs, or the CPU without one.
+
+    Raises:
+        LoadError: LoadFailed with what torch or transformers says.
+    """
+    quiet()
+    gpus = torch.cuda.device_count()
+    chosen = choose_dtype(dtype, gpu=gpus > 0, native_bf16=has_native_bf16())
+    torch.set_num_threads(cpu_threads())
+    # Several GPUs: accelerate spreads the layers. One: everything on it, so that too little memory is an error here
+    # and not a model that silently computes on the CPU.
+    placement = "auto" if gpus > 1 else {"": "cuda:0" if gpus else "cpu"}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, chosen),
+            device_map=placement,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except Exception as error:
+        gc.collect()  # what was loaded so far must not stand in the way of the next try
+        if gpus:
+            torch.cuda.empty_cache()
+        summary = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        log.exception("the model cannot be loaded")
+        message = (
+            f"the model cannot be loaded as {chosen} ({summary}): check that it fits the memory and is not damaged"
+        )
+        short_of_memory = isinstance(error, torch.OutOfMemoryError)
+        raise LoadError(LoadReason.GPU_OUT_OF_MEMORY if short_of_memory else LoadReason.LOAD_FAILED, message) from error
+    model.eval()
+    devices = sorted({str(parameter.device) for parameter in model.parameters()})
+    return Loaded(model, tokenizer, chosen, ",".join(devices))

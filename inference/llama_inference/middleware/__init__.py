@@ -1,0 +1,1 @@
+"""Plain ASGI middleware: each passes messages on untouched, so a token stream is never buffered."""

@@ -1,0 +1,191 @@
+"""Kinds of values: each checks a JSON value, turns it into what transformers wants, and describes itself.
+
+A kind raises `ValueError` with the end of a sentence ("must be …"); `parameters` puts the name and the value in front.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llama_inference.values import Json
+
+INT_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of value.
+
+    Attributes:
+        check: value and vocabulary size (None when no model is loaded yet) → the value as transformers takes it.
+        schema: the same rule as JSON schema.
+        minimum, maximum: bounds of a plain number, else None; a deployment may lower the maximum.
+    """
+
+    check: Callable[[Json, int | None], Json]
+    schema: dict[str, Json]
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def is_integer(value: Json) -> bool:
+    """Whether a JSON value is a whole number; JSON knows no difference between 1 and 1.0, and true is no number."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def is_number(value: Json) -> bool:
+    """Whether a JSON value is a finite number."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of a float
+        return False
+
+
+def integer(minimum: int, maximum: int = INT_MAX) -> Kind:
+    """A whole number between two bounds, both included."""
+
+    def check(value: Json, _: int | None) -> Json:
+        if not is_integer(value) or not minimum <= value <= maximum:
+            raise ValueError(f"must be an integer from {minimum} to {maximum}")
+        return int(value)
+
+    return Kind(check, {"type": "integer", "minimum": minimum, "maximum": maximum}, minimum, maximum)
+
+
+def number(minimum: float, maximum: float, *, above: bool = False, below: bool = False) -> Kind:
+    """A finite number between two bounds; `above` and `below` leave the lower and the upper bound itself out."""
+    lower = f"above {minimum:g}" if above else f"at least {minimum:g}"
+    upper = f"below {maximum:g}" if below else f"at most {maximum:g}"
+
+    def check(value: Json, _: int | None) -> Json:
+        inside = is_number(value) and minimum <= value <= maximum
+        if not inside or (above and value == minimum) or (below and value == maximum):
+            raise ValueError(f"must be a number {lower} and {upper}")
+        return float(value)
+
+    schema: dict[str, Json] = {"type": "number"}
+    schema["exclusiveMinimum" if above else "minimum"] = minimum
+    schema["exclusiveMaximum" if below else "maximum"] = maximum
+    return Kind(check, schema, minimum, maximum)
+
+
+def boolean() -> Kind:
+    """True or false."""
+
+    def check(value: Json, _: int | None) -> Json:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")  # noqa: TRY004 - every kind raises the same
+        return value
+
+    return Kind(check, {"type": "boolean"})
+
+
+def choice(*options: Json) -> Kind:
+    """One of a few fixed values."""
+    shown = ", ".join(_json(option) for option in options)
+
+    def check(value: Json, _: int | None) -> Json:
+        if not any(value is option or (isinstance(value, str) and value == option) for option in options):
+            raise ValueError(f"must be one of {shown}")
+        return value
+
+    return Kind(check, {"enum": list(options)})
+
+
+def strings() -> Kind:
+    """A non-empty string, or a non-empty list of them; as a tuple."""
+
+    def check(value: Json, _: int | None) -> Json:
+        items: list[Json] = value if isinstance(value, list) else [value]
+        if not items or not all(isinstance(item, str) and item for item in items):
+            raise ValueError("must be a non-empty string or a list of non-empty strings")
+        return tuple(items)
+
+    one = {"type": "string", "minLength": 1}
+    return Kind(check, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+
+
+def _token(value: Json, vocabulary: int | None) -> int:
+    top = INT_MAX if vocabulary is None else vocabulary - 1
+    # An id beyond the vocabulary would end a CUDA context, and with it every other request.
+    if not is_integer(value) or not 0 <= value <= top:
+        limit = "a token id" if vocabulary is None else f"a token id from 0 to {top}"
+        raise ValueError(f"must hold {limit} in each place")
+    return int(value)
+
+
+TOKEN_SCHEMA = {"type": "integer", "minimum": 0}
+
+
+def token() -> Kind:
+    """One token id."""
+    return Kind(_token, TOKEN_SCHEMA)
+
+
+def tokens(*, or_one: bool = False) -> Kind:
+    """A non-empty list of token ids; `or_one` takes a bare id as well, as transformers does."""
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if or_one and is_integer(value):
+            return _token(value, vocabulary)
+        if not isinstance(value, list) or not value:
+            raise ValueError("must be a non-empty list of token ids" + (", or one token id" if or_one else ""))
+        return [_token(item, vocabulary) for item in value]
+
+    many: dict[str, Json] = {"type": "array", "items": TOKEN_SCHEMA, "minItems": 1}
+    return Kind(check, {"anyOf": [TOKEN_SCHEMA, many]} if or_one else many)
+
+
+def token_lists() -> Kind:
+    """A non-empty list of non-empty lists of token ids."""
+    inner = tokens()
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if not isinstance(value, list) or not value:
+            raise ValueError("must be a non-empty list of lists of token ids")
+        return [inner.check(item, vocabulary) for item in value]
+
+    return Kind(check, {"type": "array", "items": inner.schema, "minItems": 1})
+
+
+def biases() -> Kind:
+    """Pairs of token ids and what is added to their score: `[[[5, 7], -2.0], …]`."""
+    inner, amount = tokens(), number(-1e6, 1e6)
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if not isinstance(value, list) or not value or not all(isinstance(x, list) and len(x) == 2 for x in value):
+            raise ValueError("must be a non-empty list of pairs of token ids and a bias, such as [[[5, 7], -2.0]]")
+        return [[inner.check(ids, vocabulary), amount.check(bias, vocabulary)] for ids, bias in value]
+
+    pair = {"type": "array", "prefixItems": [inner.schema, amount.schema], "minItems": 2, "maxItems": 2}
+    return Kind(check, {"type": "array", "items": pair, "minItems": 1})
+
+
+def decay() -> Kind:
+    """Where an exponential length penalty starts, and its factor: `[20, 1.05]`."""
+    start, factor = integer(0), number(0, 100, above=True)
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if not isinstance(value, list) or len(value) != 2:
+            raise ValueError("must be a start index and a factor, such as [20, 1.05]")
+        return (start.check(value[0], vocabulary), factor.check(value[1], vocabulary))
+
+    return Kind(check, {"type": "array", "prefixItems": [start.schema, factor.schema], "minItems": 2, "maxItems": 2})
+
+
+def record(**fields: Kind) -> Kind:
+    """An object with some of these fields and no others."""
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if not isinstance(value, dict) or set(value) - set(fields):
+            raise ValueError(f"must be an object with fields of {', '.join(fields)}")
+        return {name: fields[name].check(item, vocabulary) for name, item in value.items()}
+
+    properties = {name: kind.schema for name, kind in fields.items()}
+    return Kind(check, {"type": "object", "properties": properties, "additionalProperties": False})
+
+
+def _json(value: Json) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else f'"{value}"'

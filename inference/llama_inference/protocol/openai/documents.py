@@ -1,0 +1,193 @@
+"""OpenAI's routes on the OpenAPI page: request schemas out of the table that checks them, and shapes of the answers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from llama_inference.protocol.openai.fields import FIELDS, INPUT, NOT_HERE, UNSUPPORTED, WITHOUT_EFFECT, Endpoint
+from llama_inference.protocol.openai.inputs import ROLES
+from llama_inference.protocol.openai.request import DEFAULTS
+from llama_inference.protocol.parameters import PARAMETERS, Parameter
+from llama_inference.values import Json
+
+Reason = Literal["stop", "length"]
+
+
+class Usage(BaseModel):
+    """Token counts of the whole request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Message(BaseModel):
+    """What the model says."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoice(BaseModel):
+    """One of `n` answers to a chat."""
+
+    index: int
+    message: Message
+    logprobs: None
+    finish_reason: Reason
+
+
+class TextChoice(BaseModel):
+    """One of `n` continuations of a prompt; prompts in order."""
+
+    index: int
+    text: str
+    logprobs: None
+    finish_reason: Reason
+
+
+class _Whole(BaseModel):
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str | None
+    usage: Usage
+
+
+class ChatCompletion(_Whole):
+    """The answer to a chat."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
+
+
+class Completion(_Whole):
+    """The answer to a prompt."""
+
+    object: Literal["text_completion"]
+    choices: list[TextChoice]
+
+
+class Model(BaseModel):
+    """The model that is served; `root` is its repository, `max_model_len` its context once it is loaded."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    root: str
+    max_model_len: int | None
+
+
+class Models(BaseModel):
+    """The list of models: one."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Fault(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIFailure(BaseModel):
+    """The body of every answer under /v1 that is not a success; also the last event of a stream that fails."""
+
+    error: Fault
+
+
+ANSWERS: Final[Mapping[Endpoint, type[BaseModel]]] = {
+    Endpoint.CHAT: ChatCompletion, Endpoint.COMPLETION: Completion,
+}  # fmt: skip
+SUMMARIES: Final[Mapping[Endpoint, str]] = {
+    Endpoint.CHAT: "Chat completion, as OpenAI's", Endpoint.COMPLETION: "Completion, as OpenAI's",
+}  # fmt: skip
+_OWN: Final = "Beside OpenAI's fields, this server's own parameters of generation are taken, as in /predict."
+DESCRIPTIONS: Final[Mapping[Endpoint, str]] = {
+    Endpoint.CHAT: f"Answers a chat, rendered with the model's own template. {_OWN}",
+    Endpoint.COMPLETION: f"Continues a prompt, or each of a batch. {_OWN}",
+}
+_TEXT: Final = {"type": "string", "minLength": 1}
+_IDS: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_PART: Final = {
+    "type": "object",
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    "required": ["type", "text"],
+}
+_MESSAGE: Final = {
+    "type": "object",
+    "properties": {
+        "role": {"enum": list(ROLES)},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]},
+        "name": {"type": "string"},
+    },
+    "required": ["role", "content"],
+}
+_INPUTS: Final[Mapping[Endpoint, dict[str, Json]]] = {
+    Endpoint.CHAT: {"description": "The chat to continue.", "type": "array", "items": _MESSAGE, "minItems": 1},
+    Endpoint.COMPLETION: {
+        "description": "The text to continue, as text or token ids, or a batch of such.",
+        "anyOf": [
+            _TEXT, _IDS, *({"type": "array", "items": item, "minItems": 1} for item in (_TEXT, _IDS)),
+        ],
+    },
+}  # fmt: skip
+_EXAMPLES: Final[Mapping[Endpoint, dict[str, Json]]] = {
+    Endpoint.CHAT: {"messages": [{"role": "user", "content": "What is the meaning of life?"}]},
+    Endpoint.COMPLETION: {"prompt": "The meaning of life is", "max_tokens": 32},
+}
+
+
+def schema(endpoint: Endpoint) -> dict[str, Json]:
+    """Return the JSON schema of a request."""
+    own = {name: replace(row, default=DEFAULTS.get(name)) for name, row in PARAMETERS.items() if name not in NOT_HERE}
+    rows = {**own, **FIELDS[endpoint]}
+    asking_for_nothing = {name: list(values) for name, (values, _) in sorted(UNSUPPORTED.items()) if values}
+    return {
+        "type": "object",
+        "description": "Not supported: " + ", ".join(sorted(UNSUPPORTED)) + ".",
+        "properties": {
+            INPUT[endpoint]: _INPUTS[endpoint],
+            **{name: _property(row) for name, row in rows.items()},
+            **{name: {"description": "Not supported.", "enum": values} for name, values in asking_for_nothing.items()},
+            **{name: {"description": "Has no effect here."} for name in sorted(WITHOUT_EFFECT)},
+        },
+        "required": ["model", INPUT[endpoint]],
+        "additionalProperties": False,
+    }
+
+
+def _property(row: Parameter) -> dict[str, Json]:
+    found = {"description": row.text, **row.kind.schema}
+    return found if row.default is None else {**found, "default": row.default}
+
+
+def request(endpoint: Endpoint, *headers: dict[str, Json]) -> dict[str, Json]:
+    """Return what the OpenAPI page says of a request."""
+    body = {"schema": schema(endpoint), "example": {"model": "llama-2-70b", **_EXAMPLES[endpoint]}}
+    return {
+        "parameters": list(headers),
+        "requestBody": {"required": True, "content": {"application/json": body}},
+    }
+
+
+def responses(endpoint: Endpoint, errors: Mapping[int | str, Mapping[str, Json]]) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI page says of the answers; `errors` are its rows for those that are not a success."""
+    stream = {"example": 'data: {"id":"…","choices":[…]}\n\ndata: [DONE]\n\n'}
+    return {
+        200: {"model": ANSWERS[endpoint], "content": {"text/event-stream": stream}},
+        **failures(errors),
+    }
+
+
+def failures(errors: Mapping[int | str, Mapping[str, Json]]) -> dict[int | str, dict[str, Any]]:
+    """Return the rows for answers that are not a success, in OpenAI's shape."""
+    return {status: {**row, "model": OpenAIFailure} for status, row in errors.items()}

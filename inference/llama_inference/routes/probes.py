@@ -1,0 +1,76 @@
+"""Probes and facts: `/healthz`, `/readyz`, `/startupz`, `/metrics`, `/info`."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from llama_inference.backends.base import kv_usage
+from llama_inference.metrics import Metrics
+from llama_inference.protocol.parameters import PARAMETERS
+from llama_inference.protocol.predict import model_defaults
+from llama_inference.protocol.reports import Health, Info, Readiness, StartupReport
+from llama_inference.routes.serving import Serving
+from llama_inference.values import Json
+
+
+def router(serving: Serving, metrics: Metrics) -> APIRouter:
+    """Return the probe routes of one server."""
+    routes = APIRouter(tags=["operation"])
+
+    @routes.get("/healthz", responses=_answers(Health))
+    async def healthz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction] - FastAPI keeps it
+        """200 while the process and its engine thread live."""
+        lifecycle = serving.lifecycle
+        body = {"live": lifecycle.live, "phase": lifecycle.phase.value, "reason": lifecycle.reason or None}
+        return JSONResponse(body, 200 if lifecycle.live else 503)
+
+    @routes.get("/readyz", responses=_answers(Readiness))
+    async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """200 when predict would be answered; 503 while loading and from SIGTERM on."""
+        ready = serving.lifecycle.ready
+        return JSONResponse({"ready": ready, "phase": serving.lifecycle.phase.value}, 200 if ready else 503)
+
+    @routes.get("/startupz", responses=_answers(StartupReport))
+    async def startupz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """The start-up report: each stage, bytes, time left, and what is wrong."""
+        return JSONResponse(serving.progress.report(), 200 if serving.lifecycle.ready else 503)
+
+    @routes.get("/metrics", response_class=PlainTextResponse)
+    async def metrics_text() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Metrics in Prometheus' text format."""
+        metrics.tasks.set(len(asyncio.all_tasks()))
+        metrics.ready.set(serving.lifecycle.ready)
+        if serving.backend is not None:
+            metrics.kv_usage.set(kv_usage(serving.backend).ratio)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @routes.get("/info", responses={200: {"model": Info}})
+    async def info() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """What is served, and within which bounds."""
+        defaults = {
+            name: serving.limits.default(name) for name in {*PARAMETERS} if serving.limits.default(name) is not None
+        }
+        model = None if serving.backend is None else serving.backend.info
+        body = {
+            "name": serving.name,
+            "model": serving.source,
+            "revision": serving.progress.commit,
+            "phase": serving.lifecycle.phase.value,
+            "max_context": model and model.max_context,
+            "dtype": model and model.dtype,
+            "device": model and model.device,
+            "chat_template": model and model.has_chat_template,
+            "defaults": dict(sorted({**(model_defaults(model) if model else {}), **defaults}.items())),
+            "maximums": serving.limits.maximums,
+        }
+        return JSONResponse(body)
+
+    return routes
+
+
+def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Json]]:
+    """The same shape, whether it is well or not."""
+    return {200: {"model": model}, 503: {"model": model, "description": "Not, or not yet."}}

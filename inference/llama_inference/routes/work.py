@@ -1,0 +1,91 @@
+"""What every route that generates has in common: what a request must be, and waiting for its end or its first event.
+
+A caller that hangs up is noticed while it waits, in the queue as well as in the engine.
+"""
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+from fastapi import Request, Response
+
+from llama_inference.errors import InvalidRequestError, UnsupportedMediaTypeError
+from llama_inference.routes.responses import EventStream, HungUp
+from llama_inference.scheduler.ticket import Ticket
+from llama_inference.values import Json, Outcome
+
+TIMEOUT_HEADER: Final = "x-request-timeout"
+TIMEOUT_DOCS: Final[dict[str, Json]] = {
+    "name": "X-Request-Timeout",
+    "in": "header",
+    "description": "Seconds after which an answer is of no use; time in the queue counts.",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+ERRORS: Final[dict[int | str, dict[str, Json]]] = {
+    400: {"description": "A value out of range, an unknown or refused parameter, no room for output, bad JSON."},
+    401: {"description": "API keys are configured, and the request has none."},
+    403: {"description": "The API key is none of the configured ones."},
+    404: {"description": "No model of this name."},
+    408: {"description": "The request took too long to arrive."},
+    413: {"description": "The body is above the limit."},
+    415: {"description": "The body is not application/json."},
+    429: {"description": "The queue is full; Retry-After says when there is likely to be room."},
+    503: {"description": "Loading, draining, or the engine is lost; Retry-After says when to try again."},
+    504: {"description": "The deadline in X-Request-Timeout passed, time in the queue counted in."},
+}
+
+
+def deadline(request: Request, arrived: float) -> float | None:
+    """Return when an answer is of no use any more, in seconds of `time.monotonic`; None when the caller does not say.
+
+    Raises:
+        InvalidRequestError: the header holds no number of seconds.
+    """
+    header = request.headers.get(TIMEOUT_HEADER)
+    if header is None:
+        return None
+    seconds = math.nan
+    with suppress(ValueError):
+        seconds = float(header)
+    if not (math.isfinite(seconds) and seconds > 0):
+        message = f"X-Request-Timeout must be a number of seconds above 0; it is {header[:60]!r}"
+        raise InvalidRequestError(message, param="X-Request-Timeout")
+    return arrived + seconds
+
+
+def caller(request: Request) -> str | None:
+    """Return the name of the API key that let the request in, None where none is asked for."""
+    return getattr(request.state, "api_key", None)
+
+
+def check_content_type(request: Request) -> None:
+    """Refuse a body that is not declared as JSON.
+
+    Raises:
+        UnsupportedMediaTypeError: saying what it is declared as.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != "application/json":
+        message = f"send Content-Type: application/json; it is {given[:60] or 'missing'}"
+        raise UnsupportedMediaTypeError(message, param="Content-Type")
+
+
+async def outcome(request: Request, ticket: Ticket) -> Outcome:
+    """Wait for the end; a caller that hangs up meanwhile gives its request up. Raises as `Ticket.events` does."""
+    try:
+        async with HungUp(request.receive, ticket.cancel):
+            return await ticket.outcome()
+    finally:
+        ticket.cancel()
+
+
+async def stream(request: Request, ticket: Ticket, events: AsyncGenerator[bytes]) -> Response:
+    """Wait for the first event, so that what fails before it still has its own status; the rest is sent as it comes."""
+    try:
+        async with HungUp(request.receive, ticket.cancel):
+            first = await anext(events)
+    except BaseException:
+        ticket.cancel()
+        raise
+    return EventStream(first, events, on_end=ticket.cancel)

@@ -1,0 +1,1 @@
+"""Who runs when: bounded admission, one generation at a time, deadlines, cancellation, draining."""
