@@ -1,0 +1,54 @@
+"""The nodes of the cluster, read at most every few seconds however many ask."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from llama_operator.cluster.client import Cluster
+from llama_operator.cluster.resources import NODE
+from llama_operator.names import TAINT_CORDONED
+from llama_operator.plan.observed import NodeOffer, Object
+
+SECONDS: Final = 5.0
+"""How old the list may be: it is the longest of all, and read only while somebody waits for a node.
+
+Reading it is cheaper than watching: kubelets write their nodes all the time, and hardly ever what counts here.
+"""
+
+
+class Nodes:
+    """The list of nodes, shared."""
+
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._found: tuple[NodeOffer, ...] = ()
+        self._until = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def list(self) -> tuple[NodeOffer, ...]:
+        """Return all nodes.
+
+        Raises:
+            ClusterError: if they cannot be read.
+        """
+        async with self._lock:
+            if self._clock() >= self._until:
+                self._found = tuple(map(offer, await self._cluster.list(NODE)))
+                self._until = self._clock() + SECONDS
+            return self._found
+
+
+def offer(node: Object) -> NodeOffer:
+    """Return what a node has for pods."""
+    spec: Mapping[str, Any] = node.get("spec") or {}
+    taints: tuple[Mapping[str, str], ...] = tuple(spec.get("taints") or ())
+    if spec.get("unschedulable") and not any(taint["key"] == TAINT_CORDONED for taint in taints):
+        taints = (*taints, {"key": TAINT_CORDONED, "effect": "NoSchedule"})  # as Kubernetes is about to
+    return NodeOffer(
+        name=node["metadata"]["name"],
+        labels=node["metadata"].get("labels") or {},
+        taints=taints,
+        allocatable=(node.get("status") or {}).get("allocatable") or {},
+    )

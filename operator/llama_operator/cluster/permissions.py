@@ -1,0 +1,54 @@
+"""What the operator may do: the rules of its roles, for the chart. Nothing here that the code does not use."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llama_operator.cluster.resources import (
+    CHILDREN,
+    EVENT,
+    JOB,
+    LEASE,
+    LIMIT_RANGE,
+    LLAMA,
+    NODE,
+    OPTIONAL,
+    POD,
+    QUOTA,
+    REPLICA_SET,
+    SECRET,
+    STORAGE_CLASS,
+    VOLUME,
+    Resource,
+)
+
+_READ: Final = ("get", "list", "watch")
+
+
+def _rule(resource: Resource, *verbs: str, subresource: str = "") -> dict[str, Any]:
+    plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    return {"apiGroups": [resource.group], "resources": [plural], "verbs": list(verbs)}
+
+
+PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
+    "cluster": [_rule(NODE, "list"), _rule(STORAGE_CLASS, "list"), _rule(VOLUME, "list")],
+    "namespaced": [
+        _rule(LLAMA, *_READ),
+        _rule(LLAMA, "update", subresource="status"),
+        # An object that is applied and does not exist yet needs create as well as patch.
+        *(_rule(child, *_READ, "create", "patch", "delete") for child in CHILDREN),
+        *(_rule(child, "get", "list", "create", "patch", "delete") for child in OPTIONAL),
+        _rule(JOB, "get", "create", "patch", "delete"),
+        # Not the operator's own need: nobody can grant what he may not do, and a gateway writes on its Lease.
+        _rule(LEASE, "update"),
+        _rule(POD, "list", "watch", "patch"),
+        _rule(REPLICA_SET, "list"),
+        _rule(QUOTA, "list"),
+        _rule(LIMIT_RANGE, "list"),
+        _rule(SECRET, "get"),
+        _rule(EVENT, "get", "list", "create", "patch"),
+    ],
+    "apiKeys": [_rule(SECRET, "list", "create", "patch")],
+    "leadership": [_rule(LEASE, "get", "create", "update"), _rule(POD, "get")],
+}
+"""`cluster`: outside any namespace; `namespaced`: where LlamaDeployments are; `apiKeys`: there too, unless the chart is
+told to do without `spec.auth.apiKeySecretSelector`; `leadership`: in the operator's own."""

@@ -1,0 +1,73 @@
+"""What wakes a key: a change of its LlamaDeployment or of a child. kopf watches; nothing here holds logic."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from llama_operator import names
+from llama_operator.cluster.resources import CHILDREN, LEASE, POD
+from llama_operator.plan.activity import is_answered
+from llama_operator.plan.observed import Key
+
+Wake = Callable[[Key], None]
+Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+
+_WATCHED: Final = tuple(
+    (resource.group, resource.api_version.rpartition("/")[2], resource.plural) for resource in (*CHILDREN, POD)
+)
+
+
+def keys_of(meta: Mapping[str, Any]) -> tuple[Key, ...]:
+    """Return the LlamaDeployments that a child belongs to: one by its label, several by their owner references."""
+    owner = meta.get("labels", {}).get(names.LABEL_DEPLOYMENT)
+    if owner == names.SHARED:
+        rows = meta.get("ownerReferences") or ()
+        return tuple(Key(meta["namespace"], row["name"]) for row in rows if row["kind"] == names.KIND)
+    return (Key(meta["namespace"], owner),) if owner else ()
+
+
+def registry(wake: Wake, login: Login) -> kopf.OperatorRegistry:
+    """Return kopf's handlers.
+
+    Only `on.event`: the other kinds write annotations, or a finalizer, on what they watch.
+    """
+    found = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=found)
+    async def logged_in(**_: object) -> kopf.ConnectionInfo:  # pyright: ignore[reportUnusedFunction] - kopf keeps it
+        return await login()
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=found)
+    async def changed(meta: kopf.Meta, **_: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        wake(Key(meta["namespace"], meta["name"]))
+
+    async def child_changed(meta: kopf.Meta, **_: object) -> None:
+        for key in keys_of(meta):
+            wake(key)
+
+    async def lease_changed(body: kopf.Body, meta: kopf.Meta, **_: object) -> None:
+        # Gateways renew theirs all the time; only a word that is not answered yet is news.
+        if "deletionTimestamp" in meta or not is_answered(body):
+            await child_changed(meta)
+
+    for resource in _WATCHED:
+        kopf.on.event(*resource, registry=found)(lease_changed if resource[2] == LEASE.plural else child_changed)
+    return found
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: watch what carries our label, write nothing, notice a dead connection."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.scanning.disabled = True
+    found.peering.standalone = True
+    found.networking.request_timeout = 30
+    found.networking.connect_timeout = 5
+    found.networking.trust_env = True  # as the other client does
+    # A stream is opened anew after so long, by the server and, should that be gone, by us.
+    found.watching.server_timeout = 240
+    found.watching.client_timeout = 300
+    for resource in _WATCHED:
+        found.watching.label_selectors[resource] = names.LABEL_DEPLOYMENT
+    return found

@@ -1,0 +1,125 @@
+"""The path of the data and nothing else: live state → spec → rollout → preflight → plan → cluster → status."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from llama_operator.cluster import report as reporting
+from llama_operator.cluster.apply import apply
+from llama_operator.cluster.client import Cluster
+from llama_operator.cluster.observe import Observer
+from llama_operator.cluster.storms import StormLimit
+from llama_operator.cluster.surveyor import Surveyor
+from llama_operator.errors import ClusterError, NamespaceTerminatingError, SpecError
+from llama_operator.handlers.cost_metrics import CostMetrics
+from llama_operator.handlers.startup_metrics import StartupMetrics
+from llama_operator.plan.build import build_plan
+from llama_operator.plan.groups import as_groups, as_seen
+from llama_operator.plan.observed import Key, Object, Observed, Plan, PreflightResult, Report
+from llama_operator.plan.settings import PlanSettings
+from llama_operator.plan.sleep import at_rest
+from llama_operator.plan.source import is_shared, token_secret
+from llama_operator.preflight import token
+from llama_operator.preflight.case import ask
+from llama_operator.preflight.judge import OFF, judge
+from llama_operator.rollout.decide import decide
+from llama_operator.rollout.room import has_room, is_asked
+from llama_operator.settings import Settings
+from llama_operator.spec.model import LlamaDeploymentSpec
+from llama_operator.spec.parse import parse
+from llama_operator.status.report import report
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciler:
+    """Brings one LlamaDeployment one step forward; the same from any history, and from any moment it died at."""
+
+    cluster: Cluster
+    observer: Observer
+    surveyor: Surveyor
+    settings: PlanSettings
+    startups: StartupMetrics
+    costs: CostMetrics
+    limit: StormLimit = field(default_factory=StormLimit)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at `key`, act and report; return in how many seconds to look again, if events alone do not tell.
+
+        Raises:
+            ClusterError: if the API server failed or refused; to be tried again.
+        """
+        body = await self.observer.body(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self.startups.saw(key, None, None)
+            self.costs.saw(key, None)
+            return None  # owner references do the rest
+        try:
+            seen, found = await self._look(key, body)
+        except NamespaceTerminatingError:
+            log.info("the namespace is being deleted")
+            return None
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            log.warning("forbidden: %s", error)
+            seen = Observed(key=key, body=body, now=datetime.now(UTC))
+            found = report(error, seen, None, None)
+        await reporting.write(self.cluster, seen, found, self.limit)
+        self.startups.saw(key, seen.body.get("status"), found.status)
+        self.costs.saw(key, found.status)
+        return found.requeue_after
+
+    async def _look(self, key: Key, body: Object) -> tuple[Observed, Report]:
+        try:
+            spec = parse(body)
+        except SpecError as error:
+            seen = await self.observer.observe(key, body, None)
+            return seen, report(error, seen, None, None)
+        selector = spec.auth.api_key_secret_selector
+        keys = selector.written() if selector else None
+        seen = await self.observer.observe(key, body, token_secret(spec)[0], keys, shared=is_shared(spec))
+        spec = at_rest(spec, seen)
+        return seen, await self._act(spec, seen, as_seen(spec, seen))
+
+    async def _act(self, spec: LlamaDeploymentSpec, there: Observed, seen: Observed) -> Report:
+        """Act on what is `there`; all that decides is shown it as `seen`, see `plan.groups`."""
+        try:
+            rollout = decide(spec, seen, self.settings)
+            plan = build_plan(spec, seen, self.settings, rollout=rollout)
+        except SpecError as error:
+            return report(error, seen, None, None)
+        preflight = await self._preflight(spec, seen, plan)
+        if preflight is not None:
+            plan = build_plan(spec, seen, self.settings, preflight, rollout)
+        if is_asked(spec, seen, plan, self.settings):
+            room = has_room(spec, plan, await self.surveyor.room(seen.key))
+            plan = build_plan(spec, seen, self.settings, preflight, replace(rollout, room=room))
+        grouped = as_groups(spec, there, plan)
+        outcome = await apply(self.cluster, grouped, there)
+        plan = replace(plan, missing=grouped.missing)
+        return report(spec, seen, plan, outcome, preflight, stall_seconds=self.settings.stall_seconds)
+
+    async def _preflight(self, spec: LlamaDeploymentSpec, seen: Observed, plan: Plan) -> PreflightResult | None:
+        """Check what the plan would claim, or a changed token; None where nothing has to be found out."""
+        if spec.preflight.mode == "off":
+            return OFF
+        if not plan.claims and not token.is_due(spec, seen):
+            return None
+        asked = ask(spec, seen, plan, self.settings)
+        survey = await self.surveyor.survey(seen.key, asked.question)
+        return judge(asked, survey) if plan.claims else token.verdict(asked, survey)
+
+
+def plan_settings(settings: Settings) -> PlanSettings:
+    """Return the part of the operator's settings that ends up in objects."""
+    return PlanSettings(
+        inference_image=settings.inference_image,
+        gateway_image=settings.gateway_image,
+        image_pull_policy=settings.image_pull_policy,
+        hub_endpoint=settings.hub_endpoint,
+        nodes_on_demand=settings.nodes_on_demand,
+        namespace=settings.lease_namespace,
+        stall_seconds=settings.stall_seconds,
+    )

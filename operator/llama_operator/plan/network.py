@@ -1,0 +1,123 @@
+"""The NetworkPolicy of the pods: predict for those who may call, and the way out to DNS and the Hub alone.
+
+A NetworkPolicy knows pods, namespaces and addresses, no host names; what it can hold of a Hub's URL is its port, and
+of a Service in the cluster its namespace (docs/networking.md).
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from llama_operator import names
+from llama_operator.plan.objects import metadata
+from llama_operator.plan.observed import Key, Object
+from llama_operator.plan.settings import PlanSettings
+from llama_operator.plan.survey import PUBLIC_HUB
+from llama_operator.spec.model import LlamaDeploymentSpec
+
+_NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+"""Kubernetes itself puts this label on every namespace."""
+_LINK_LOCAL: Final = ("169.254.0.0/16", "fe80::/10")
+"""Where clouds answer with an instance's credentials; never a Hub."""
+_PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", *_LINK_LOCAL)
+
+Rule = dict[str, Any]
+
+
+def policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSettings) -> dict[str, Any]:
+    """Return the NetworkPolicy of the pods of `key`."""
+    wanted = spec.network_policy
+    asks_hub = spec.model.source == "hub"
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(key, key.name, owner=owner),
+        "spec": {
+            "podSelector": {"matchLabels": names.pod_selector(key.name)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": _callers(spec, key, settings),
+            "egress": [
+                _dns(),
+                *([_hub(spec.model.endpoint or settings.hub_endpoint or PUBLIC_HUB)] if asks_hub else []),
+                *([{"to": [_own(key)]}] if spec.resources.gpu.nodes > 1 else []),
+                *wanted.egress,
+            ],
+        },
+    }
+
+
+def gateway_policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSettings) -> dict[str, Any]:
+    """Return the NetworkPolicy of the gateway: who may call the model may call what stands in front of it."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(key, names.gateway(key.name), owner=owner),
+        "spec": {
+            "podSelector": {"matchLabels": names.gateway_selector(key.name)},
+            "policyTypes": ["Ingress"],
+            "ingress": [*_callers(spec, key, settings), {"ports": [{"port": "admin", "protocol": "TCP"}]}],
+        },
+    }
+
+
+def _own(key: Key) -> Rule:
+    return {"podSelector": {"matchLabels": {names.LABEL_DEPLOYMENT: key.name}}}
+
+
+def _callers(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings) -> list[Rule]:
+    wanted = spec.network_policy
+    predict = [{"port": names.PORT_NAME, "protocol": "TCP"}]
+    callers = [*map(_namespace, wanted.allowed_namespaces), *wanted.from_] or [{"podSelector": {}}]
+    return [
+        {"from": callers, "ports": predict},
+        {"from": [_namespace(settings.namespace)], "ports": predict},
+        # The ranks of a model over several nodes speak to each other on ports of their choice.
+        {"from": [_own(key)], **({"ports": predict} if spec.resources.gpu.nodes == 1 else {})},
+    ]
+
+
+def _namespace(name: str) -> Rule:
+    return {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: name}}}
+
+
+def _dns() -> Rule:
+    # To any address: a node's own cache answers from a link-local one, which no selector names.
+    return {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}
+
+
+def _hub(endpoint: str) -> Rule:
+    url = urlsplit(endpoint)
+    host = url.hostname or ""
+    inside = _service_namespace(host)
+    if inside is not None:
+        # Without a port: a policy sees the port of the pod behind the Service, which the URL does not tell.
+        return {"to": [inside]}
+    ports = [{"port": url.port or (443 if url.scheme == "https" else 80), "protocol": "TCP"}]
+    address = _address(host)
+    if address is not None:
+        return {"to": [{"ipBlock": {"cidr": address}}], "ports": ports}
+    never = _PRIVATE if endpoint == PUBLIC_HUB else _LINK_LOCAL
+    return {"to": [_any("0.0.0.0/0", never), _any("::/0", never)], "ports": ports}
+
+
+def _any(cidr: str, never: Sequence[str]) -> Rule:
+    return {"ipBlock": {"cidr": cidr, "except": [row for row in never if (":" in row) == (":" in cidr)]}}
+
+
+def _service_namespace(host: str) -> Mapping[str, Any] | None:
+    """Return the peer behind a Service's name: `hub`, or `hub.NAMESPACE.svc`; None for a host elsewhere."""
+    if _address(host):
+        return None
+    parts = host.split(".")
+    if len(parts) == 1:
+        return {"podSelector": {}}
+    return _namespace(parts[1]) if parts[2:3] == ["svc"] else None
+
+
+def _address(host: str) -> str | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return f"{address}/{address.max_prefixlen}"

@@ -1,0 +1,105 @@
+"""Why a Hub gives no model, as sentences that name what to mend and how: for preflight, and for the words of pods."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from llama_operator.plan.observed import SecretFact
+from llama_operator.plan.source import token_secret
+from llama_operator.spec.model import LlamaDeploymentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a sentence needs to name: the spec, what is known of the Secret, and the words of whoever asked."""
+
+    spec: LlamaDeploymentSpec
+    fact: SecretFact | None
+    words: str
+
+    @property
+    def secret(self) -> str:
+        """Where the token is."""
+        name, key = token_secret(self.spec)
+        return f"Secret {name}, key {key}"
+
+    @property
+    def command(self) -> str:
+        """How to make the Secret."""
+        name, key = token_secret(self.spec)
+        return f"kubectl create secret generic {name} --from-file={key}=FILE"
+
+    @property
+    def hub(self) -> str:
+        """Which Hub."""
+        endpoint = self.spec.model.endpoint
+        return f"the Hub at {endpoint}" if endpoint else "the Hub"
+
+
+def sentence(reason: str, spec: LlamaDeploymentSpec, fact: SecretFact | None, words: str) -> str | None:
+    """Return the sentence for one of `plan.survey.RefusalReason`; None for another reason."""
+    write = _SENTENCES.get(reason)
+    return write(Case(spec, fact, words)) if write else None
+
+
+def _token_missing(case: Case) -> str:
+    fact, (name, key) = case.fact, token_secret(case.spec)
+    missing = f"Secret {name} does not exist: create it with {case.command}"
+    if fact is not None and fact.exists:
+        missing = f"Secret {name} has no key {key}: add it"
+        if key in fact.keys:
+            missing = f"{case.secret} is empty or not in the pod yet: put the token there"
+    return f"{case.spec.model.repo} is not public, and {missing}; it is tried again as soon as the token is there"
+
+
+def _token_rejected(case: Case) -> str:
+    return (
+        f"{case.hub} does not accept the token in {case.secret}: put a valid token there ({case.command} "
+        "--dry-run=client -o yaml | kubectl apply -f -); it is tried again as soon as the Secret changes"
+    )
+
+
+def _access_denied(case: Case) -> str:
+    return (
+        f"the account of the token in {case.secret} may not read {case.spec.model.repo}: accept the licence on the "
+        "model's page with that account, or put another account's token there; it is tried again by itself"
+    )
+
+
+def _repository_not_found(case: Case) -> str:
+    return (
+        f"{case.hub} has no repository {case.spec.model.repo}, or hides it from the account of the token in "
+        f"{case.secret}: correct spec.model.repo, or use a token that may read it"
+    )
+
+
+def _revision_not_found(case: Case) -> str:
+    model = case.spec.model
+    return f"{model.repo} has no revision {model.revision}: set spec.model.revision to a branch, tag or commit it has"
+
+
+def _no_safetensors(case: Case) -> str:
+    model = case.spec.model
+    return f"{model.repo} at {model.revision} has no safetensors: name a repository or revision that has them"
+
+
+def _unsupported(case: Case) -> str:
+    return f"the engine cannot run {case.spec.model.repo} ({case.words}): name a model of the Llama family"
+
+
+def _hub_unreachable(case: Case) -> str:
+    return (
+        f"{case.hub} does not answer ({case.words}): let the cluster reach it, or name a mirror in spec.model.endpoint"
+    )
+
+
+_SENTENCES: Final[Mapping[str, Callable[[Case], str]]] = {
+    "TokenMissing": _token_missing,
+    "TokenRejected": _token_rejected,
+    "AccessDenied": _access_denied,
+    "RepositoryNotFound": _repository_not_found,
+    "RevisionNotFound": _revision_not_found,
+    "NoSafetensors": _no_safetensors,
+    "UnsupportedArchitecture": _unsupported,
+    "HubUnreachable": _hub_unreachable,
+}

@@ -1,0 +1,22 @@
+"""What the operator's own settings say about every LlamaDeployment."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """The part of the operator's settings that ends up in objects, or decides about them.
+
+    `inference_image` serves where a spec names no image; `gateway_image` is the operator's own; `hub_endpoint` is a Hub
+    mirror for specs that name none; `nodes_on_demand` tells that nodes are added when pods wait for them;
+    `stall_seconds` is how long a download may bring no byte before that is told; `namespace` is the operator's own.
+    """
+
+    inference_image: str
+    gateway_image: str = "llama-operator"
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    hub_endpoint: str | None = None
+    nodes_on_demand: bool = False
+    namespace: str = "default"
+    stall_seconds: float = 120.0

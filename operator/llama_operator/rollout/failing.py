@@ -1,0 +1,82 @@
+"""Has a rollout failed for good? By what its own pods show, or by its deadline; the old pods are not asked.
+
+Failed is what waiting does not mend: a server that crashes again and again, a model that does not load, an answer to
+a golden prompt that is not the expected one. What a person can mend from outside (a token, a node, a full disk) is
+waited for until the progress deadline.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llama_operator import names
+from llama_operator.plan.history import Failure
+from llama_operator.plan.observed import Object, Observed
+from llama_operator.spec.model import LlamaDeploymentSpec
+from llama_operator.status import containers, model
+from llama_operator.status.pods import condition_of, container, is_active, is_ready
+from llama_operator.status.problems import short
+from llama_operator.status.reason import Reason
+
+CRASHES: Final = 3
+"""Ends of a server, each but the last followed by a new start, that make a crash loop."""
+LOADS: Final = 3
+"""Attempts to load the weights; what is wrong for a moment, such as memory that an old pod still holds, passes."""
+_FOR_GOOD: Final = frozenset(
+    {Reason.GOLDEN_PROMPT_FAILED, Reason.UNSUPPORTED_ARCHITECTURE, Reason.NO_SAFETENSORS, Reason.REVISION_NOT_FOUND}
+)
+
+
+def failure(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Failure | None:
+    """Return why the rollout `number`, which the Deployment `live` has, has failed; None if it may still succeed."""
+    found = next(_of_pods(spec, seen, live, number), None)
+    return found or _of_deadline(spec, live)
+
+
+def _of_pods(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Iterator[Failure]:
+    sets = {
+        row["metadata"]["uid"]
+        for row in seen.replica_sets
+        if (row["metadata"].get("annotations") or {}).get(names.ANNOTATION_REVISION) == str(number)
+    }
+    for pod in (*seen.pods, *seen.workers):
+        owners: list[Mapping[str, str]] = pod["metadata"].get("ownerReferences") or []
+        ours = any(owner["uid"] in sets for owner in owners) or _has_template(pod, live)
+        if not is_active(pod) or is_ready(pod) or not ours:
+            continue
+        yield from _of_report(spec, seen, seen.startup.get(pod["metadata"]["name"], {}))
+        yield from _of_container(spec, seen, pod)
+
+
+def _has_template(pod: Object, live: Object) -> bool:
+    """Whether a pod says that it has the present template, as those over several nodes do."""
+    rows: list[Mapping[str, str]] = [obj["metadata"].get("annotations") or {} for obj in (pod, live)]
+    says, wanted = (row.get(names.ANNOTATION_TEMPLATE) for row in rows)
+    return says is not None and says == wanted
+
+
+def _of_report(spec: LlamaDeploymentSpec, seen: Observed, report: Object) -> Iterator[Failure]:
+    error: Mapping[str, Any] = report.get("error") or {}
+    reason, attempt = error.get("reason"), error.get("attempt") or 1
+    if reason in _FOR_GOOD or (reason == Reason.LOAD_FAILED and attempt >= LOADS):
+        yield from (Failure(reason=row.reason, message=row.message) for row in model.of_report(spec, seen, report))
+
+
+def _of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object) -> Iterator[Failure]:
+    state = container(pod)
+    waiting: Mapping[str, str] = state.get("state", {}).get("waiting") or {}
+    # The last end counts only once the kubelet holds back the next start.
+    if waiting.get("reason") == "CrashLoopBackOff" and state.get("restartCount", 0) + 1 >= CRASHES:
+        yield from (Failure(reason=row.reason, message=row.message) for row in containers.of_pod(spec, seen, pod))
+
+
+def _of_deadline(spec: LlamaDeploymentSpec, live: Object) -> Failure | None:
+    current = live.get("status", {}).get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+    progressing = condition_of(live, "Progressing")
+    if not current or progressing is None or progressing.get("reason") != "ProgressDeadlineExceeded":
+        return None
+    words = short(progressing.get("message", ""))
+    seconds = spec.rollout.progress_deadline_seconds
+    return Failure(
+        reason=Reason.DEADLINE_EXCEEDED,
+        message=f"it made no progress for {seconds} seconds ({words})",
+    )

@@ -1,0 +1,219 @@
+"""The eight conditions: each is one question, answered from the facts by one function."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from llama_operator.plan.observed import PreflightResult
+from llama_operator.plan.sharing import claim_ref
+from llama_operator.plan.source import is_shared
+from llama_operator.spec.status import Condition, ConditionType, Truth
+from llama_operator.status import rollouts
+from llama_operator.status.facts import Facts
+from llama_operator.status.pods import is_unscheduled, written
+from llama_operator.status.problems import Problem, size
+from llama_operator.status.reason import Reason
+from llama_operator.status.reasons import REASONS
+from llama_operator.status.startup import has_done, server_stage
+
+Answer = tuple[bool, Reason, str]
+"""Whether it holds, why, and the sentence."""
+
+_STOPPED: Final[Answer] = (
+    False,
+    Reason.STOPPED,
+    "spec.replicas is 0: set it to 1 or more to serve; the cache is kept",
+)
+
+
+def _no(problem: Problem) -> Answer:
+    return False, problem.reason, problem.message
+
+
+def _stopped(facts: Facts) -> Answer:
+    """Say why there are to be no pods."""
+    if not facts.asleep:
+        return _STOPPED
+    seconds = facts.spec.scaling.idle_seconds
+    return (
+        False,
+        Reason.ASLEEP,
+        f"nobody has asked for {seconds} seconds: a predict request wakes it; the cache is kept",
+    )
+
+
+def _waiting(facts: Facts) -> Answer:
+    """Say what has to come first."""
+    if facts.problem is not None:
+        words = f"waits until {facts.problem.condition} is mended: its message says how"
+    elif facts.waits_for_preflight:
+        words = "waits until the checks of PreflightPassed are made"
+    elif facts.waits_for_cache:
+        words = "waits until the model is in the shared cache; no pod is made and no GPU claimed before"
+    elif any(map(is_unscheduled, facts.pods)) or not facts.pods:
+        words = "waits until a pod has its node"
+    else:
+        words = "waits until the server in the pod has started"
+    return False, Reason.WAITING, words
+
+
+def _accepted(facts: Facts) -> Answer:
+    if problem := facts.problem_of("Accepted"):
+        return _no(problem)
+    return True, Reason.SPEC_VALID, "the spec can be served as written"
+
+
+def _preflight(facts: Facts) -> Answer:
+    result = facts.preflight
+    if result is not None:
+        return result.passed, Reason(result.reason), result.message
+    before = next((row for row in facts.previous.conditions if row.type == "PreflightPassed"), None)
+    # Nothing new is claimed, so nothing was checked: what was found before holds, for the spec that it was found for.
+    known = before is not None and before.reason in REASONS
+    if before is not None and known and (before.status == "True" or before.observed_generation == facts.generation):
+        return before.status == "True", Reason(before.reason), before.message
+    return True, Reason.CHECKS_PASSED, PreflightResult().message
+
+
+def _scheduled(facts: Facts) -> Answer:
+    if problem := facts.problem_of("PodsScheduled"):
+        return _no(problem)
+    if not facts.spec.replicas:
+        return _stopped(facts)
+    if facts.held:
+        return _waiting(facts)
+    placed = sum(not is_unscheduled(pod) for pod in facts.pods)
+    if placed < facts.spec.replicas or placed < len(facts.pods):
+        return False, Reason.WAITING, f"{placed} of {max(facts.spec.replicas, len(facts.pods))} pods have a node"
+    return True, Reason.ALL_SCHEDULED, "each pod has its node"
+
+
+def _cached(facts: Facts) -> Answer:
+    model = facts.spec.model
+    if problem := facts.problem_of("ModelCached"):
+        return _no(problem)
+    startup = facts.startup
+    if model.claim is not None:
+        return True, Reason.CACHED, f"{model.repo} is read from PersistentVolumeClaim {model.claim.name}"
+    if model.image is not None:
+        return True, Reason.CACHED, f"{model.repo} is read from image {model.image.reference}"
+    filled = is_shared(facts.spec) and facts.cache is not None
+    if not facts.waits_for_cache and (filled or facts.ready or has_done(startup, "Download") or _was_cached(facts)):
+        return True, Reason.CACHED, f"{model.repo} at {model.revision} is in PersistentVolumeClaim {facts.cache}"
+    if server_stage(startup) in ("Resolve", "Download"):
+        return False, Reason.DOWNLOADING, f"{model.repo} is being fetched{_share(facts)}"
+    return _stopped(facts) if not facts.spec.replicas else _waiting(facts)
+
+
+def _was_cached(facts: Facts) -> bool:
+    """Whether the same model was in the same volume, and no pod is fetching it anew."""
+    before, model, startup = facts.previous.revision, facts.spec.model, facts.startup
+    same = before is not None and (before.repo, before.requested) == (model.repo, model.revision)
+    held = any(row.type == "ModelCached" and row.status == "True" for row in facts.previous.conditions)
+    fetching = startup is not None and startup.stage == "Download"
+    there = facts.cache is not None and claim_ref(facts.cache) in facts.seen.children
+    return same and held and not fetching and there
+
+
+def _share(facts: Facts) -> str:
+    stages = facts.startup.stages if facts.startup else ()
+    stage = next((row for row in stages if row.name == "Download"), None)
+    if stage is None or not stage.bytes_total or stage.bytes_done is None:
+        return ""
+    return f": {100 * stage.bytes_done // stage.bytes_total}% of {size(stage.bytes_total)}"
+
+
+def _loaded(facts: Facts) -> Answer:
+    if facts.ready:
+        return True, Reason.LOADED, f"{facts.ready} of {facts.spec.replicas} pods have the model in memory"
+    if problem := facts.problem_of("ModelLoaded"):
+        return _no(problem)
+    if not facts.spec.replicas:
+        return _stopped(facts)
+    stage = server_stage(facts.startup)
+    if stage in ("Load", "WarmUp", "Golden"):
+        words = "the golden prompts are being answered" if stage == "Golden" else "the weights are being loaded"
+        return False, Reason.LOADING, words
+    return _waiting(facts)
+
+
+def _available(facts: Facts) -> Answer:
+    cut_off = facts.problem_of("Available")
+    if facts.ready and facts.seen.routed and cut_off is None:
+        return True, Reason.SERVING, "predict requests are answered at status.url"
+    if not facts.spec.replicas and cut_off is None:
+        return _stopped(facts)
+    if facts.problem is not None:
+        return _no(cut_off or facts.problem)
+    if facts.held:
+        return _waiting(facts)
+    if facts.ready:
+        return (
+            False,
+            Reason.STARTING,
+            f"a pod is ready, and the nodes do not route Service {facts.seen.key.name} to it yet",
+        )
+    which = "new" if rollouts.is_replacing(facts) else "first"
+    return False, Reason.STARTING, f"the {which} pods are on their way: status.startup shows how far"
+
+
+def _progressing(facts: Facts) -> Answer:
+    if problem := facts.problem_of("Progressing"):
+        return _no(problem)
+    if not facts.spec.replicas and not facts.pods:
+        return _stopped(facts)
+    if facts.settled:
+        return False, Reason.SETTLED, f"all pods run {rollouts.what_runs(facts)} and are ready"
+    if facts.held or facts.waits_for_preflight:
+        return _waiting(facts)
+    return _under_way(facts)
+
+
+def _under_way(facts: Facts) -> Answer:
+    if facts.spec.rollout.paused:
+        return False, Reason.PAUSED, rollouts.paused(facts)
+    if not facts.ready and not rollouts.is_replacing(facts):
+        return True, Reason.STARTING, "the first pods are on their way: status.startup shows how far"
+    return True, Reason.ROLLING_OUT, rollouts.progress(facts)
+
+
+def _degraded(facts: Facts) -> Answer:
+    if problem := facts.problem or next(iter(facts.problems), None):
+        return True, problem.reason, problem.message
+    return False, Reason.ALL_WELL, "nothing is wrong"
+
+
+_ANSWERS: Final[Mapping[ConditionType, Callable[[Facts], Answer]]] = {
+    "Accepted": _accepted,
+    "PreflightPassed": _preflight,
+    "PodsScheduled": _scheduled,
+    "ModelCached": _cached,
+    "ModelLoaded": _loaded,
+    "Available": _available,
+    "Progressing": _progressing,
+    "Degraded": _degraded,
+}
+
+
+def judge(facts: Facts) -> tuple[Condition, ...]:
+    """Return all conditions, in the order in which a deployment passes them."""
+    old, now = facts.previous.conditions, facts.seen.now
+    return tuple(settle(old, kind, answer(facts), facts.generation, now) for kind, answer in _ANSWERS.items())
+
+
+def settle(
+    old: tuple[Condition, ...], kind: ConditionType, answer: Answer, generation: int, now: datetime
+) -> Condition:
+    """Return a condition; its time is that of the last change of its status, so that watchers see transitions alone."""
+    holds, reason, message = answer
+    status: Truth = "True" if holds else "False"
+    before = next((row for row in old if row.type == kind), None)
+    since = before.last_transition_time if before and before.status == status else written(now)
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        last_transition_time=since,
+    )

@@ -1,0 +1,91 @@
+"""Why a placed pod does not run: the kubelet's words about images, volumes, containers and memory."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from llama_operator.plan.observed import Object, Observed
+from llama_operator.spec.model import LlamaDeploymentSpec
+from llama_operator.status.endings import Ending, problem
+from llama_operator.status.pods import condition_of, container
+from llama_operator.status.problems import Problem, short
+from llama_operator.status.reason import Reason
+
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
+_CREATE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+
+
+def of_pod(spec: LlamaDeploymentSpec, seen: Observed, pod: Object) -> Iterator[Problem]:
+    """Yield why the server's container of an active, unready pod does not run."""
+    state = container(pod)
+    waiting: dict[str, Any] = state.get("state", {}).get("waiting") or {}
+    reason, words = waiting.get("reason", ""), short(waiting.get("message", ""))
+    name = pod["metadata"]["name"]
+    if reason in _PULL:
+        yield _image(spec, state, words)
+    elif reason in _CREATE:
+        yield Problem(
+            Reason.CONTAINER_NOT_CREATED,
+            f"the container of pod {name} cannot be created: {words or reason}; correct spec.podTemplate or "
+            "spec.engine.image",
+        )
+    elif reason == "ContainerCreating":
+        yield from _volumes(seen, name)
+    else:
+        yield from _ended(spec, seen, state, name)
+
+
+def _image(spec: LlamaDeploymentSpec, state: dict[str, Any], words: str) -> Problem:
+    fix = "correct spec.engine.image" if spec.engine.image else "name another in spec.engine.image"
+    return Problem(
+        Reason.IMAGE_PULL_FAILED,
+        f"image {state.get('image')} cannot be pulled ({words}): {fix}, or name the registry's imagePullSecrets in "
+        "spec.podTemplate.spec",
+    )
+
+
+def _volumes(seen: Observed, pod: str) -> Iterator[Problem]:
+    for event in seen.events:
+        about = event.get("involvedObject") or event.get("regarding") or {}
+        if about.get("name") != pod or event.get("reason") not in _MOUNT:
+            continue
+        words = short(event.get("message") or event.get("note") or "")
+        fix = "kubectl describe pod says more"
+        if "Multi-Attach" in words:
+            fix = "a ReadWriteOnce cache serves one node at a time; use spec.rollout.strategy Recreate, or a cache "
+            fix += "with accessMode ReadWriteMany"
+        yield Problem(Reason.VOLUME_NOT_MOUNTED, f"a volume of pod {pod} cannot be mounted ({words}): {fix}")
+        return
+
+
+def _ended(spec: LlamaDeploymentSpec, seen: Observed, state: dict[str, Any], pod: str) -> Iterator[Problem]:
+    ended: dict[str, Any] = (
+        state.get("state", {}).get("terminated") or state.get("lastState", {}).get("terminated") or {}
+    )
+    if ended and ended.get("exitCode") != 0:
+        ending = Ending(pod, ended.get("exitCode", 1), ended.get("reason", ""), ended.get("message", ""))
+        yield problem(spec, seen.secret, ending)
+
+
+def of_ended_pods(pods: Iterable[Object]) -> Iterator[Problem]:
+    """Yield why a pod was taken off its node: evicted for what it used, or to make room."""
+    for pod in pods:
+        status = pod.get("status", {})
+        if status.get("phase") != "Failed":
+            continue
+        name, words = pod["metadata"]["name"], short(status.get("message", ""))
+        disrupted = condition_of(pod, "DisruptionTarget") or {}
+        if status.get("reason") == "Preempting" or disrupted.get("reason") == "PreemptionByScheduler":
+            yield Problem(
+                Reason.PREEMPTED,
+                f"pod {name} had to make room for pods of a higher priority ({words}): set "
+                "spec.scheduling.priorityClassName, or add a node",
+            )
+        elif status.get("reason") == "Evicted":
+            yield Problem(Reason.EVICTED, f"pod {name} was evicted ({words}): {_room(words)}")
+
+
+def _room(words: str) -> str:
+    if "ephemeral" in words or "EmptyDir" in words or "DiskPressure" in words:
+        return "free the node's disk, or request ephemeral-storage for the container in spec.podTemplate"
+    return "raise spec.resources.memory so that it gets a node with room"

@@ -1,0 +1,51 @@
+"""Read pods: which count, how far each is, what its server's container does."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from llama_operator.names import CONTAINER
+from llama_operator.plan.observed import Object
+
+
+def condition_of(obj: Object, kind: str) -> Object | None:
+    """Return the condition `kind` of a pod or Deployment."""
+    rows = obj.get("status", {}).get("conditions", ())
+    return next((row for row in rows if row["type"] == kind), None)
+
+
+def is_active(pod: Object) -> bool:
+    """Whether a pod counts: neither ended nor on its way out."""
+    ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    return not ended and "deletionTimestamp" not in pod["metadata"]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the Service sends requests to a pod."""
+    ready = condition_of(pod, "Ready")
+    return is_active(pod) and ready is not None and ready["status"] == "True"
+
+
+def is_unscheduled(pod: Object) -> bool:
+    """Whether a pod has no node yet."""
+    return not pod.get("spec", {}).get("nodeName")
+
+
+def container(pod: Object) -> dict[str, Any]:
+    """Return the status of the server's container; empty before the kubelet has reported one."""
+    rows = pod.get("status", {}).get("containerStatuses", ())
+    return next((row for row in rows if row["name"] == CONTAINER), {})
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time that Kubernetes or the server wrote."""
+    return datetime.fromisoformat(text)
+
+
+def written(time: datetime) -> str:
+    """Return a time as Kubernetes writes it: UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Return the seconds from one written time to another, never negative."""
+    return max(0.0, round((parse_time(end) - parse_time(start)).total_seconds(), 1))
