@@ -1,0 +1,81 @@
+"""A model that sleeps while nobody asks, and wakes for whoever does: nobody is lost, nobody is served twice."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from llama_operator import names
+from tests.support.cluster import LLAMA, Namespace, eventually
+from tests.support.predict import Answer, Server
+from tests.support.served import small_llama
+
+pytestmark = pytest.mark.cluster
+NAME = "llama"
+SHORT = {"prompt": "Hello", "max_new_tokens": 12, "num_beams": 1}
+CALLERS = 200
+
+
+def sleepy(**scaling: Any) -> dict[str, Any]:
+    """A LlamaDeployment that sleeps after a few seconds."""
+    return small_llama(NAME, scaling={"minReplicas": 0, "idleSeconds": 6, **scaling})
+
+
+def service(space: Namespace, name: str, port: int = 80) -> Server:
+    """A Service."""
+    return Server(space.there("service", name)["spec"]["clusterIP"], port)
+
+
+def asleep(space: Namespace) -> None:
+    """Wait until it sleeps, and no pod is left."""
+    space.condition(NAME, "Available", "False Asleep", seconds=120)
+    selector = ",".join(f"{key}={value}" for key, value in names.pod_selector(NAME).items())
+    eventually("no pods", lambda: not space.list("pods", selector), seconds=60)
+
+
+def gateway(space: Namespace) -> Server:
+    """The metrics of the gateway's one pod."""
+    selector = ",".join(f"{key}={value}" for key, value in names.gateway_selector(NAME).items())
+    (pod,) = space.list("pods", selector)
+    return Server(pod["status"]["podIP"], 8081)
+
+
+def test_a_sleeping_model_wakes_once_for_two_hundred_callers(space: Namespace) -> None:
+    """At the same address as ever; each is answered, and the server was asked once for each."""
+    space.apply(sleepy(holdSeconds=120))
+    space.condition(NAME, "Available", "True Serving", seconds=180)
+    callers = service(space, NAME)
+    asleep(space)
+    assert space.there(LLAMA, NAME)["spec"]["replicas"] == 1
+    assert space.there(LLAMA, NAME)["status"]["phase"] == "Asleep"
+    with ThreadPoolExecutor(CALLERS) as pool:
+        answers = list(pool.map(callers.predict, [SHORT] * CALLERS))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body["id"] for answer in answers}) == CALLERS
+    pods = service(space, names.pods_service(NAME))
+    assert pods.metric("llama_inference_http_requests_total", route="/predict") == CALLERS
+    assert gateway(space).metric("llama_gateway_wakes_total") == 1
+    assert gateway(space).metric("llama_gateway_requests_total", outcome="forwarded") == CALLERS
+    space.condition(NAME, "Available", "True Serving")
+
+
+def test_a_caller_that_may_not_wait_is_told_when_to_come_again(space: Namespace) -> None:
+    """As long as the last start took; the call has woken the model, and the next one is answered."""
+    space.apply(sleepy(holdSeconds=1))
+    space.condition(NAME, "Available", "True Serving", seconds=180)
+    took = eventually(
+        "the start was measured", lambda: space.there(LLAMA, NAME)["status"].get("startup", {}).get("seconds")
+    )
+    callers = service(space, NAME)
+    asleep(space)
+    early = callers.predict(SHORT)
+    assert (early.status, early.body["error"]["code"]) == (503, "model_starting")
+    assert took - 3 <= int(early.headers["retry-after"]) <= math.ceil(took)
+    answer = eventually("it is answered", lambda: _ok(callers), seconds=120)
+    assert len(answer.body["data"]) == 1
+
+
+def _ok(callers: Server) -> Answer | None:
+    answer = callers.predict(SHORT)
+    return answer if answer.status == 200 else None

@@ -1,0 +1,140 @@
+"""From the spec to the first answer: each stage in the status, and what stops on the way is named with its fix."""
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import pytest
+
+from llama_operator.names import CACHE_DIR, CONTAINER
+from tests.support import models
+from tests.support.cluster import LLAMA, Namespace, eventually
+from tests.support.hub.journal import Record
+from tests.support.hub.remote import RemoteHub
+from tests.support.kubectl import kubectl_ok
+from tests.support.predict import Server
+from tests.support.served import small_llama
+from tools.generate import NAMESPACE
+
+pytestmark = pytest.mark.cluster
+NAME: Final = "llama"
+WEIGHTS: Final = "model.safetensors"
+STAGES: Final = [
+    "Preflight",
+    "Scheduling",
+    "ImagePull",
+    "Start",
+    "Resolve",
+    "Download",
+    "Load",
+    "WarmUp",
+    "Golden",
+    "Ready",
+]
+
+
+@pytest.fixture
+def faults(hub: RemoteHub) -> Generator[RemoteHub]:
+    """The Hub, which does nothing wrong any more afterwards."""
+    hub.forget_requests()
+    yield hub
+    hub.clear_faults()
+
+
+def startup(space: Namespace) -> dict[str, Any]:
+    """status.startup."""
+    return space.there(LLAMA, NAME).get("status", {}).get("startup", {})
+
+
+def stage(space: Namespace, name: str) -> dict[str, Any]:
+    """One stage of it."""
+    return next((row for row in startup(space).get("stages", ()) if row["name"] == name), {})
+
+
+def transfers(hub: RemoteHub) -> list[Record]:
+    """The requests for the weights."""
+    return [record for record in hub.requests if record.file == WEIGHTS]
+
+
+def warnings(space: Namespace) -> dict[str, str]:
+    """The reason and message of each Warning event of the LlamaDeployment."""
+    uid = space.there(LLAMA, NAME)["metadata"]["uid"]
+    found = space.list("events", fields=f"involvedObject.uid={uid},type=Warning")
+    return {event["reason"]: event["message"] for event in found}
+
+
+def metrics() -> str:
+    """The operator's metrics."""
+    find = ("get", "pods", "-l", "app.kubernetes.io/name=llama-operator", "-o", "jsonpath={.items[0].status.podIP}")
+    status, text = Server(kubectl_ok("--namespace", NAMESPACE, *find), 8080).get("/metrics")
+    assert status == 200
+    return text
+
+
+def cached_in(size: str) -> dict[str, Any]:
+    """A podTemplate that mounts a volume of this very size in place of the cache."""
+    mount = {"name": "small", "mountPath": CACHE_DIR}
+    volume = {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
+    return {"spec": {"containers": [{"name": CONTAINER, "volumeMounts": [mount]}], "volumes": [volume]}}
+
+
+def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(
+    space: Namespace, faults: RemoteHub
+) -> None:
+    """The next request asks for what is missing alone; then a condition and an event say that no byte comes."""
+    faults.fault("cut", file=WEIGHTS, after=200_000, times=1)
+    faults.fault("stall", file=WEIGHTS, after=250_000, times=2)
+    space.apply(small_llama(NAME))
+    stalled = space.condition(NAME, "ModelCached", "False DownloadStalled", seconds=90)
+    assert "no byte has come from the Hub for 3 seconds" in stalled["message"]
+    assert "(465.7 kB of 514.8 kB are there)" in stalled["message"]
+    assert space.there(LLAMA, NAME)["status"]["phase"] == "Downloading"
+    eventually("an event says so", lambda: "DownloadStalled" in warnings(space))
+    faults.clear_faults()
+    space.condition(NAME, "Available", "True Serving", seconds=120)
+    first, second = transfers(faults)
+    assert (first.sent, second.range) == (200_000, "bytes=200000-")
+    assert first.sent + second.sent == 499_048
+    rows = startup(space)["stages"]
+    assert [row["name"] for row in rows] == STAGES
+    assert all(row["state"] == "done" and row["seconds"] >= 0 for row in rows)
+    download = stage(space, "Download")
+    assert download["bytesDone"] == download["bytesTotal"] > 499_048
+    written = metrics()
+    assert all(f'llama_operator_startup_stage_seconds_count{{stage="{name}"}}' in written for name in STAGES)
+    starting = [line for line in written.splitlines() if line.startswith("llama_operator_starting")]
+    assert not [line for line in starting if space.name in line], "what is over is named no more"
+
+
+def test_a_full_disk_is_told_with_numbers_before_the_first_byte(space: Namespace, faults: RemoteHub) -> None:
+    """The volume is smaller than it says; a larger one is all it takes."""
+    space.apply(small_llama(NAME, podTemplate=cached_in("256Ki"), rollout={"strategy": "Recreate"}))
+    full = space.condition(NAME, "ModelCached", "False DiskFull", seconds=90)
+    assert "has 0.00 GB free" in full["message"]
+    assert transfers(faults) == []
+    space.patch(LLAMA, NAME, {"spec": {"podTemplate": cached_in("8Mi")}})
+    space.condition(NAME, "Available", "True Serving", seconds=120)
+
+
+def test_an_image_that_does_not_exist_is_named_and_another_is_taken(space: Namespace) -> None:
+    """In ImagePull, with the field that names it."""
+    space.apply(
+        small_llama(NAME, engine={"image": "llama-operator.invalid/nobody:1"}, rollout={"strategy": "Recreate"})
+    )
+    failed = space.condition(NAME, "ModelLoaded", "False ImagePullFailed", seconds=60)
+    assert "image llama-operator.invalid/nobody:1 cannot be pulled" in failed["message"]
+    assert "correct spec.engine.image" in failed["message"]
+    assert startup(space)["stage"] == "ImagePull"
+    space.patch(LLAMA, NAME, {"spec": {"engine": {"image": None}}})
+    space.condition(NAME, "Available", "True Serving", seconds=120)
+
+
+def test_too_little_memory_to_load_is_told_and_more_suffices(space: Namespace) -> None:
+    """The kernel kills the server in the middle of the weights; the limit is the field to raise."""
+    tight = {"gpu": {"count": 1}, "cpu": "400m", "memory": "256Mi", "memoryLimit": "420Mi", "sharedMemory": "64Mi"}
+    space.apply(
+        small_llama(NAME, models.SMOLLM2, resources=tight, cache={"size": "512Mi"}, rollout={"strategy": "Recreate"})
+    )
+    killed = space.condition(NAME, "ModelLoaded", "False OutOfMemory", seconds=120)
+    assert "raise spec.resources.memoryLimit (it is 420Mi)" in killed["message"]
+    space.patch(LLAMA, NAME, {"spec": {"resources": {"memoryLimit": "3Gi"}}})
+    space.condition(NAME, "Available", "True Serving", seconds=180)

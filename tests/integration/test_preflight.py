@@ -1,0 +1,134 @@
+"""Preflight on the real API server, with exactly the rights that the chart gives: what it reads, holds and lets go."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.hub import REPO, checked
+from tests.integration.operator_process import OperatorProcess
+from tests.support.cluster import LLAMA, Namespace
+from tests.support.hub import HubServer
+from tests.support.kubectl import kubectl_ok
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
+
+
+def revision_of(space: Namespace) -> str:
+    """What the pods of the Deployment would load."""
+    (container,) = space.there("deployment", "llama")["spec"]["template"]["spec"]["containers"]
+    return next(row["value"] for row in container["env"] if row["name"] == "LLAMA_INFERENCE_REVISION")
+
+
+def held(space: Namespace, reason: str) -> str:
+    """Wait until preflight holds for a reason, with nothing claimed; its message."""
+    message = space.condition("llama", "PreflightPassed", f"False {reason}")["message"]
+    assert space.get("deployment", "llama") is None
+    assert space.get("persistentvolumeclaim", "llama-cache") is None
+    return message
+
+
+def passes(space: Namespace) -> None:
+    """Wait until everything is claimed."""
+    space.condition("llama", "PreflightPassed", "True ChecksPassed")
+    space.there("deployment", "llama")
+    space.there("persistentvolumeclaim", "llama-cache")
+
+
+def test_what_passes_is_claimed_at_the_commit_that_was_checked(space: Namespace, hub: HubServer) -> None:
+    """Status and pods have the commit; the volume the size of the files; a branch that moves changes nothing."""
+    commit = hub.repos[REPO].refs["main"]
+    space.apply(checked(cache={}))
+    passes(space)
+    assert revision_of(space) == commit
+    status = space.there(LLAMA, "llama")["status"]
+    assert status["revision"] == {"repo": REPO, "requested": "main", "commit": commit, "licence": "apache-2.0"}
+    states = {row["name"]: row["state"] for row in status["preflight"]["checks"]}
+    assert set(states.values()) == {"passed"}, states
+    claim = space.there("persistentvolumeclaim", "llama-cache")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    generation = space.there("deployment", "llama")["metadata"]["generation"]
+    hub.repos[REPO].refs["main"] = "f" * 40
+    try:
+        space.patch(LLAMA, "llama", {"metadata": {"labels": {"look": "again"}}, "spec": {"service": {"port": 81}}})
+        space.condition("llama", "Accepted", "True SpecValid")
+        assert space.there("deployment", "llama")["metadata"]["generation"] == generation
+        assert revision_of(space) == commit
+    finally:
+        hub.repos[REPO].refs["main"] = commit
+
+
+def test_a_model_that_does_not_fit_is_told_with_numbers_and_a_way_out(space: Namespace) -> None:
+    """Following the message is enough."""
+    space.apply(checked(engine={"maxConcurrentSequences": 4000}))
+    message = held(space, "ModelDoesNotFit")
+    assert "needs 529.0 GiB (weights 1.9 GiB, KV cache 500.0 GiB for 4000 sequences" in message, message
+    proposed = int(message.partition("maxConcurrentSequences to ")[2].split()[0])
+    space.patch(LLAMA, "llama", {"spec": {"engine": {"maxConcurrentSequences": proposed}}})
+    passes(space)
+
+
+@pytest.mark.parametrize(
+    ("hard", "words"),
+    [
+        ({"requests.nvidia.com/gpu": "1"}, "ResourceQuota team allows 1 of requests.nvidia.com/gpu in all"),
+        ({"requests.storage": "512Mi"}, "one replica wants 1.0 GiB"),
+    ],
+)
+def test_a_quota_that_is_too_small_is_seen_before_it_refuses(
+    space: Namespace, hard: dict[str, str], words: str
+) -> None:
+    """Raising it is enough."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}}
+    space.apply(quota)
+    space.apply(checked())
+    assert words in held(space, "QuotaTooSmall")
+    space.patch("resourcequota", "team", {"spec": {"hard": dict.fromkeys(hard, "100Gi")}})
+    passes(space)
+
+
+def test_a_limit_range_is_read_as_the_api_server_fills_it_in(space: Namespace) -> None:
+    """A maximum is a default limit too: below the request it would refuse every pod."""
+    bounds = {"type": "Container", "max": {"memory": "1Gi"}}
+    space.apply(
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "bounds"}, "spec": {"limits": [bounds]}}
+    )
+    space.apply(checked())
+    assert "LimitRange bounds allows container inference at most 1.0 GiB of memory" in held(space, "LimitRangeExceeded")
+    space.patch(LLAMA, "llama", {"spec": {"resources": {"memory": "512Mi"}}})
+    passes(space)
+
+
+def test_a_storage_class_that_does_not_exist_is_named(space: Namespace) -> None:
+    """Once there is one of that name, everything goes on."""
+    name = f"fast-{uuid4().hex[:8]}"
+    space.apply(checked(cache={"size": "1Gi", "storageClassName": name}))
+    assert f"there is no storage class {name}" in held(space, "StorageClassNotFound")
+    made: dict[str, Any] = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
+    kubectl_ok("create", "-f", "-", stdin={**made, "provisioner": "example.com/none"})
+    try:
+        passes(space)
+    finally:
+        kubectl_ok("delete", "storageclass", name)
+
+
+def test_a_pull_secret_that_does_not_exist_is_named(space: Namespace) -> None:
+    """Before a node tries to pull with it."""
+    space.apply(checked(podTemplate={"spec": {"imagePullSecrets": [{"name": "registry"}]}}))
+    assert "the image pull Secret registry" in held(space, "PullSecretNotFound")
+    space.run("create", "secret", "generic", "registry", "--from-literal=x=y")
+    passes(space)
+
+
+def test_a_hub_that_is_away_holds_the_first_pod_and_nothing_that_is_there(
+    space: Namespace, hub: HubServer, operator: OperatorProcess
+) -> None:
+    """It is asked until it answers."""
+    hub.fault("error", status=503)
+    try:
+        space.apply(checked("other", model={"repo": "org/other"}))
+        row = space.condition("other", "PreflightPassed", "False HubUnreachable")
+        assert "it answers with status 503" in row["message"]
+    finally:
+        hub.clear_faults()
+    space.condition("other", "PreflightPassed", "False RepositoryNotFound")

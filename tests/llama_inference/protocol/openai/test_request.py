@@ -1,0 +1,255 @@
+"""OpenAI's requests: their defaults, their names, and what is refused with its reason."""
+
+from typing import Any
+
+import pytest
+
+from llama_inference.errors import InvalidRequestError, NotFoundError
+from llama_inference.protocol.limits import Limits
+from llama_inference.protocol.openai.fields import Endpoint
+from llama_inference.protocol.openai.request import OpenAIRequest, check_model, parse, plan
+from llama_inference.values import Generation, ModelInfo
+
+MODEL = ModelInfo(
+    max_context=100,
+    vocabulary=50,
+    defaults={"temperature": 0.6, "top_p": 0.9, "do_sample": False, "eos_token_id": 7, "repetition_penalty": 1.1},
+)
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+COMPLETION = {"model": "m", "prompt": "hi"}
+NO_LIMITS = Limits()
+
+
+def chat(limits: Limits = NO_LIMITS, **given: Any) -> OpenAIRequest:
+    """A checked chat."""
+    return parse({**CHAT, **given}, Endpoint.CHAT, MODEL, limits)
+
+
+def parsed(given: dict[str, Any]) -> OpenAIRequest:
+    """A checked chat, given by name."""
+    return chat(NO_LIMITS, **given)
+
+
+def completion(limits: Limits = NO_LIMITS, **given: Any) -> OpenAIRequest:
+    """A checked completion."""
+    return parse({**COMPLETION, **given}, Endpoint.COMPLETION, MODEL, limits)
+
+
+def planned(asked: OpenAIRequest, *tokens: int) -> Generation:
+    """What a backend gets for prompts of so many tokens."""
+    return plan(asked, [[1] * count for count in tokens or (5,)])
+
+
+def refusal(given: dict[str, Any], *, of: Any = completion, limits: Limits = NO_LIMITS) -> tuple[str | None, str]:
+    """Param and message of a request that is not taken, when its prompt has five tokens."""
+    with pytest.raises(InvalidRequestError) as caught:
+        planned(of(limits, **given))
+    return caught.value.param, str(caught.value)
+
+
+def test_the_defaults_are_openais() -> None:
+    """Sampling at temperature 1 from everything, one beam; not those of predict, nor the model's taste."""
+    generation = planned(chat())
+    wanted = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_beams": 1}
+    assert wanted.items() <= generation.parameters.items()
+    assert (generation.sequences, generation.streamed, generation.stop_strings) == (1, False, ())
+
+
+def test_what_the_model_needs_is_kept() -> None:
+    """Its end token and its own penalty: they are no matter of the API."""
+    assert planned(chat()).parameters["eos_token_id"] == 7
+    assert planned(chat()).parameters["repetition_penalty"] == 1.1
+
+
+def test_the_deployments_defaults_hold_where_they_mean_the_same() -> None:
+    """Not the bound on prompt and output together, and not predict's beams."""
+    limits = Limits.parse({"temperature": 0.3, "max_new_tokens": 8, "num_beams": 4}, {})
+    generation = planned(chat(limits))
+    assert (generation.parameters["temperature"], generation.parameters["num_beams"]) == (0.3, 1)
+    assert (generation.max_tokens, generation.max_output) == (100, None)
+    assert planned(chat(limits, temperature=0.5)).parameters["temperature"] == 0.5
+
+
+def test_the_deployments_maximums_hold() -> None:
+    """For what is given, for OpenAI's defaults, and for prompt and output together."""
+    limits = Limits.parse({}, {"temperature": 0.8, "num_return_sequences": 2, "max_new_tokens": 20})
+    assert refusal({"temperature": 0.9}, limits=limits)[0] == "temperature"
+    assert refusal({"n": 3}, limits=limits)[1].startswith("n is 3; this deployment allows at most 2")
+    assert planned(chat(limits)).parameters["temperature"] == 0.8
+    assert planned(chat(limits)).max_tokens == 20
+    assert refusal({"max_tokens": 16}, limits=limits)[0] == "max_tokens"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_chats_bound_is_on_the_output_alone(name: str) -> None:
+    """Under both of its names; by default what the context leaves."""
+    assert planned(parsed({name: 30})).max_output == 30
+    assert planned(chat()).max_output is None
+    assert [planned(parsed({name: 30})).length(count) for count in (5, 90)] == [35, 100]
+
+
+def test_a_completion_has_sixteen_tokens_by_default() -> None:
+    """Each prompt of a batch has as many, however long it is, or what the context leaves."""
+    generation = planned(completion(prompt=["a", "b", "c"]), 3, 20, 95)
+    assert [generation.length(len(prompt)) for prompt in generation.prompts] == [19, 36, 100]
+
+
+def test_no_room_for_what_is_asked_names_the_largest_bound_that_works() -> None:
+    """With the numbers that lead to it."""
+    with pytest.raises(InvalidRequestError, match="the largest max_tokens that works is 60") as caught:
+        planned(completion(max_tokens=61), 40)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "max_tokens")
+    with pytest.raises(InvalidRequestError, match="has 100 tokens") as caught:
+        planned(chat(), 100)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+
+
+def test_fields_have_their_names_here() -> None:
+    """n, stop, logit_bias, seed and the penalties reach the backend under its own names."""
+    generation = planned(
+        completion(n=3, stop=["a", "b"], logit_bias={"4": -100}, seed=-1, presence_penalty=1, frequency_penalty=-1)
+    )
+    assert (generation.sequences, generation.stop_strings) == (3, ("a", "b"))
+    assert generation.seed == 2**63 - 1
+    wanted = {"sequence_bias": [[[4], -100.0]], "presence_penalty": 1.0, "frequency_penalty": -1.0}
+    assert wanted.items() <= generation.parameters.items()
+
+
+def test_stop_is_cut_off_and_stop_strings_are_not() -> None:
+    """OpenAI's field and this server's differ in that."""
+    assert completion(stop="END").cut == ("END",)
+    own = completion(stop_strings="END")
+    assert (own.cut, planned(own).stop_strings) == ((), ("END",))
+
+
+def test_temperature_zero_is_greedy() -> None:
+    """And what only sampling knows is gone."""
+    generation = planned(chat(temperature=0))
+    assert generation.parameters["do_sample"] is False
+    assert not {"temperature", "top_p", "top_k"} & set(generation.parameters)
+
+
+def test_own_parameters_are_taken_beside_openais() -> None:
+    """As clients send them by extra_body."""
+    generation = planned(chat(top_k=5, repetition_penalty=1.3, num_beams=4, n=4, min_new_tokens=2))
+    assert {"top_k": 5, "repetition_penalty": 1.3, "num_beams": 4}.items() <= generation.parameters.items()
+
+
+def test_what_has_no_effect_is_taken() -> None:
+    """Clients send it without a thought, and the text is the same."""
+    harmless = {
+        "user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "tools": [], "tool_choice": "none",
+        "response_format": {"type": "text"}, "logprobs": False, "modalities": ["text"], "parallel_tool_calls": True,
+        "presence_penalty": 0, "frequency_penalty": 0,
+        "max_tokens": None, "stop": None, "logit_bias": None, "stream_options": None,
+    }  # fmt: skip
+    assert planned(parsed(harmless)) == planned(chat())
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "words"),
+    [
+        ({"logprobs": True}, "logprobs", "probabilities"),
+        ({"logprobs": 0}, "logprobs", "probabilities"),
+        ({"top_logprobs": 2}, "top_logprobs", "probabilities"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "ask for it in words"),
+        ({"tools": [{"type": "function"}]}, "tools", "calls no tools"),
+        ({"tool_choice": "auto"}, "tool_choice", "calls no tools"),
+        ({"suffix": "end"}, "suffix", "fill a gap"),
+        ({"max_new_tokens": 5}, "max_new_tokens", "max_tokens bounds the output alone"),
+        ({"num_return_sequences": 2}, "num_return_sequences", "called n"),
+        ({"temperature": 2.1}, "temperature", "at most 2"),
+        ({"temperature": "hot"}, "temperature", "it is 'hot'"),
+        ({"top_p": 0}, "top_p", "above 0"),
+        ({"n": 0}, "n", "from 1"),
+        ({"n": 2, "temperature": 0}, "n", "temperature above 0"),
+        ({"n": 3, "num_beams": 2}, "n", "more than the 2"),
+        ({"presence_penalty": 2.5}, "presence_penalty", "at most 2"),
+        ({"max_tokens": 0}, "max_tokens", "from 1"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
+        ({"logit_bias": {"50": 1}}, "logit_bias", "0 to 49"),
+        ({"stop": []}, "stop", "non-empty"),
+        ({"stop": "a", "stop_strings": "b"}, "stop_strings", "not both"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "stream to be true"),
+        ({"stream": True, "num_beams": 2}, "num_beams", "a stream needs 1"),
+        ({"best_of": 3}, "best_of", "n is 1"),
+        ({"temprature": 1}, "temprature", "did you mean temperature?"),
+        ({"trust_remote_code": True}, "trust_remote_code", "code"),
+        ({"min_new_tokens": 17}, "min_new_tokens", "room for 16"),
+        ({"prompt": ""}, "prompt", "not empty"),
+        ({"prompt": []}, "prompt", "not empty"),
+        ({"prompt": ["a", 1]}, "prompt", "token ids"),
+        ({"prompt": [1, 50]}, "prompt", "0 to 49"),
+        ({"prompt": None}, "prompt", "missing"),
+        ({"prompt": "\ud800"}, "prompt", "surrogate"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_its_reason(given: dict[str, Any], param: str, words: str) -> None:
+    """Naming the field, and what would work."""
+    found, message = refusal(given)
+    assert found == param
+    assert words in message
+
+
+def test_both_names_of_a_chats_bound_must_agree() -> None:
+    """Or nobody knows which one is meant."""
+    assert refusal({"max_tokens": 3, "max_completion_tokens": 4}, of=chat)[0] == "max_tokens"
+    assert planned(chat(max_tokens=3, max_completion_tokens=3)).max_output == 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        ("a", ("a",)),
+        (["a", "b"], ("a", "b")),
+        ([1, 2], ((1, 2),)),
+        ([[1], [2, 3]], ((1,), (2, 3))),
+    ],
+)
+def test_a_prompt_is_text_or_token_ids_or_a_batch(prompt: Any, read: tuple[Any, ...]) -> None:
+    """All four of OpenAI's shapes."""
+    assert completion(prompt=prompt).prompts == read
+
+
+def test_messages_may_be_made_of_parts_and_have_a_name() -> None:
+    """Parts of text are joined; developer is the newer word for system; what clients echo back is no hindrance."""
+    messages = [
+        {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "brief"}]},
+        {"role": "user", "content": "hi", "name": "bob"},
+        {"role": "assistant", "content": "ho", "refusal": None, "tool_calls": None, "annotations": []},
+    ]
+    assert chat(messages=messages).messages == (
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "hi", "name": "bob"},
+        {"role": "assistant", "content": "ho"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (None, "missing"),
+        ([], "non-empty list"),
+        ("hi", "non-empty list"),
+        ([{"role": "llama", "content": "hi"}], "messages[0] must be an object whose role is one of"),
+        ([{"role": "user"}], "messages[0].content"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "reads text alone"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "tool_calls": [{}]}], "messages[1]"),
+    ],
+)
+def test_messages_that_cannot_be_read_are_refused(messages: Any, words: str) -> None:
+    """With the place of the one that is meant."""
+    param, message = refusal({"messages": messages}, of=chat)
+    assert param is not None
+    assert param.startswith("messages")
+    assert words in message
+
+
+def test_another_models_name_is_not_found() -> None:
+    """And the error says which one there is; a name is needed."""
+    check_model({"model": "m"}, "m")
+    with pytest.raises(NotFoundError, match="there is no model gpt-4 here; it is m") as caught:
+        check_model({"model": "gpt-4"}, "m")
+    assert caught.value.code == "model_not_found"
+    with pytest.raises(InvalidRequestError, match="model must name"):
+        check_model({}, "m")

@@ -1,0 +1,122 @@
+"""The queue as callers meet it over HTTP: full, too late, given up."""
+
+import json
+
+import pytest
+
+from llama_inference.backends.mock import TEXT
+from llama_inference.errors import InvalidRequestError
+from tests.llama_inference.harness import PacedBackend, Served, errors, eventually
+
+Paced = tuple[Served, PacedBackend]
+LONG = {"prompt": "x", "max_new_tokens": 1000}
+SHORT = {"prompt": "x", "max_new_tokens": 4}
+
+
+def test_a_full_queue_answers_429_with_retry_after(paced: Paced) -> None:
+    """One runs, one waits, the third is sent away; when there is room again it is answered."""
+    served, backend = paced
+    first = served.ask(SHORT)
+    served.waits_for(running=1, waiting=0)
+    second = served.ask(SHORT)
+    served.waits_for(running=1, waiting=1)
+    refused = served.predict(SHORT)
+    assert errors(refused)[:2] == (429, "queue_full")
+    assert int(refused.headers["retry-after"]) >= 1
+    backend.gate.open()
+    assert [call.response().status_code for call in (first, second)] == [200, 200]
+    assert served.predict(SHORT).status_code == 200
+
+
+def test_a_deadline_in_the_queue_answers_504(paced: Paced) -> None:
+    """Without having run; whoever runs is not disturbed."""
+    served, backend = paced
+    first = served.ask(SHORT)
+    served.waits_for(running=1, waiting=0)
+    status, code, param, _ = errors(served.predict(SHORT, x_request_timeout="0.05"))
+    assert (status, code, param) == (504, "deadline_exceeded", "X-Request-Timeout")
+    backend.gate.open()
+    assert first.response().json()["data"] == [TEXT[:3]]
+    assert backend.begun == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_before_the_first_token_answers_504(paced: Paced, *, stream: bool) -> None:
+    """Also for a stream: its status is not sent before there is something to send."""
+    served, backend = paced
+    answer = served.predict({**LONG, "stream": stream}, x_request_timeout="0.05")
+    assert errors(answer)[:2] == (504, "deadline_exceeded")
+    backend.gate.let(1)
+    served.waits_for(running=0, waiting=0)
+
+
+@pytest.mark.slow  # the deadline is long enough for three steps on the busiest machine, and waited for
+def test_a_deadline_within_a_stream_is_its_last_event(paced: Paced) -> None:
+    """The status has been sent, so the error is an event, and nothing follows it."""
+    served, backend = paced
+    backend.gate.let(3)
+    answer = served.predict({**LONG, "stream": True}, x_request_timeout="2")
+    assert answer.status_code == 200
+    *steps, last = answer.text.removesuffix("\n\n").split("\n\n")
+    assert "".join(json.loads(step[6:])["text"] for step in steps) == TEXT[:3]
+    name, data = last.split("\n")
+    assert name == "event: error"
+    body = json.loads(data.removeprefix("data: "))
+    assert (body["status"], body["error"]["code"]) == ("error", "deadline_exceeded")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_that_hangs_up_while_it_runs_frees_its_slot_within_a_step(paced: Paced, *, stream: bool) -> None:
+    """The step under way is the last one."""
+    served, backend = paced
+    before = served.hung_up
+    with served.connection({**LONG, "stream": stream}):
+        backend.gate.let(2)
+        eventually(lambda: backend.gate.passed == 2)
+        served.waits_for(running=1, waiting=0)
+    served.hang_up_is_noticed(before)
+    backend.gate.let(1)
+    served.waits_for(running=0, waiting=0)
+    assert backend.gate.passed == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_that_hangs_up_in_the_queue_frees_its_place(paced: Paced, *, stream: bool) -> None:
+    """At once, and it never runs."""
+    served, backend = paced
+    first = served.ask(SHORT)
+    served.waits_for(running=1, waiting=0)
+    with served.connection({**LONG, "stream": stream}):
+        served.waits_for(running=1, waiting=1)
+    served.waits_for(running=1, waiting=0)
+    backend.gate.open()
+    assert first.response().status_code == 200
+    assert backend.begun == 1
+
+
+def test_a_caller_that_hangs_up_within_a_stream_is_let_go(paced: Paced) -> None:
+    """After events have been read."""
+    served, backend = paced
+    backend.gate.let(1)
+    before = served.hung_up
+    with served.connection({**LONG, "stream": True}) as connection:
+        received = b""
+        while b'"text"' not in received:
+            received += connection.recv(4096)
+    served.hang_up_is_noticed(before)
+    backend.gate.let(1)
+    served.waits_for(running=0, waiting=0)
+    assert backend.gate.passed == 2
+
+
+def test_a_request_that_fails_in_the_engine_harms_no_other(paced: Paced) -> None:
+    """It gets its status; the one behind it gets its answer."""
+    served, backend = paced
+    backend.gate.open()
+    backend.fails_with = InvalidRequestError("transformers refuses it", param="top_h")
+    assert errors(served.predict(SHORT))[:3] == (400, "invalid_parameter", "top_h")
+    backend.fails_with = RuntimeError("a bug, with details")
+    status, code, _, message = errors(served.predict(SHORT))
+    assert (status, code) == (500, "internal_error")
+    assert "details" not in message
+    assert served.predict(SHORT).status_code == 200

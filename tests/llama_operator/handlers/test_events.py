@@ -1,0 +1,29 @@
+"""What wakes a key, and what kopf is told to watch."""
+
+from llama_operator.handlers import events
+from llama_operator.names import LABEL_DEPLOYMENT, SHARED
+from llama_operator.plan.observed import Key
+
+
+def test_a_child_wakes_the_deployment_of_its_label() -> None:
+    """Whatever is without our label belongs to nobody here."""
+    assert events.keys_of({"namespace": "models", "labels": {LABEL_DEPLOYMENT: "llama"}}) == (Key("models", "llama"),)
+    assert events.keys_of({"namespace": "models", "labels": {"app": "llama"}}) == ()
+    assert events.keys_of({"namespace": "models"}) == ()
+
+
+def test_what_is_shared_wakes_each_that_owns_it() -> None:
+    """Its label names none of them."""
+    owners = [{"kind": "LlamaDeployment", "name": name} for name in ("a", "b")]
+    owners.append({"kind": "PersistentVolumeClaim", "name": "c"})
+    meta = {"namespace": "models", "labels": {LABEL_DEPLOYMENT: SHARED}, "ownerReferences": owners}
+    assert events.keys_of(meta) == (Key("models", "a"), Key("models", "b"))
+
+
+def test_children_are_watched_by_label_only() -> None:
+    """Not every pod of the cluster passes through the operator; kopf writes nothing of its own."""
+    settings = events.settings()
+    watched = [("", "v1", kind) for kind in ("pods", "services", "serviceaccounts", "persistentvolumeclaims")]
+    for resource in (*watched, ("apps", "v1", "deployments")):
+        assert settings.watching.label_selectors[resource] == LABEL_DEPLOYMENT
+    assert (settings.posting.enabled, settings.scanning.disabled, settings.peering.standalone) == (False, True, True)

@@ -1,0 +1,315 @@
+"""What the scheduler, the kubelet and the server say, turned into what to do."""
+
+from typing import Any
+
+import pytest
+
+from llama_operator.plan.observed import NodeOffer, Object, SecretFact
+from llama_operator.spec.parse import parse
+from llama_operator.status.reason import Reason
+from llama_operator.status.reasons import REASONS
+from llama_operator.status.reference import markdown
+from llama_operator.status.report import report
+from tests.support.operator_objects import (
+    REPO,
+    a_body,
+    a_node,
+    a_pod,
+    a_report,
+    a_secret,
+    applied,
+    failing,
+    observed,
+    placed,
+    plan,
+    ready,
+    running,
+    unschedulable,
+    waiting,
+    with_deployment,
+)
+
+TOO_FEW = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+
+def available(*pods: Object, body: Object | None = None, **seen: Any) -> tuple[str, str, str]:
+    """Phase, reason and message of a deployment that is not available."""
+    rest: dict[str, Any] = {"children": applied(), **seen}
+    found = observed(*pods, body=body, **rest)
+    status = report(parse(found.body), found, plan(found), None).status
+    (row,) = [row for row in status["conditions"] if row["type"] == "Available"]
+    assert row["status"] == "False"
+    return status["phase"], row["reason"], row["message"]
+
+
+def gpus(**gpu: Any) -> dict[str, Any]:
+    """A LlamaDeployment with these GPUs."""
+    return a_body(resources={"gpu": gpu})
+
+
+@pytest.mark.parametrize(
+    ("body", "nodes", "reason", "words"),
+    [
+        (
+            gpus(count=64),
+            (a_node(8), a_node(4, name="node-2")),
+            "TooManyGpus",
+            "wants 64 nvidia.com/gpu on one node, the largest node has 8: lower spec.resources.gpu.count or add a node",
+        ),
+        (
+            gpus(product="H100"),
+            (a_node(8), a_node(8, "Tesla-T4")),
+            "NoNodeWithProduct",
+            "no node has GPUs of product H100, the cluster has NVIDIA-A100-SXM4-80GB, Tesla-T4: set spec.resources",
+        ),
+        (gpus(), (a_node(0),), "NoGpuNode", "no node offers nvidia.com/gpu"),
+        (gpus(), (a_node(2),), "GpusInUse", "not free right now"),
+        (gpus(product="H100"), (a_node(8, None),), "GpusInUse", "not free right now"),
+        (gpus(product="any"), (a_node(8, "Tesla-T4"),), "GpusInUse", "not free right now"),
+        (gpus(), (), "GpusInUse", "stop a pod that holds some, or add a node"),
+    ],
+)
+def test_gpus_that_are_missing_are_counted(
+    body: dict[str, Any], nodes: tuple[NodeOffer, ...], reason: str, words: str
+) -> None:
+    """The nodes' own numbers say whether to wait, to ask for less, or to add a node."""
+    phase, found, message = available(unschedulable(a_pod(), TOO_FEW), body=body, nodes=nodes)
+    assert (phase, found) == ("Pending", reason)
+    assert words in message
+
+
+def test_a_rollout_without_gpus_to_spare_is_explained() -> None:
+    """The old pod holds what the new one waits for."""
+    seen = observed(ready(a_pod("old")), unschedulable(a_pod("new"), TOO_FEW), nodes=(a_node(2),), children=applied())
+    status = report(parse(seen.body), seen, plan(seen), None).status
+    (row,) = [row for row in status["conditions"] if row["type"] == "PodsScheduled"]
+    assert "set spec.rollout maxSurge to 0 and maxUnavailable to 1" in row["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "said"),
+    [
+        ("1 Insufficient memory.", "InsufficientResources", "cpu 500m and memory 2Gi"),
+        ("pod has unbound immediate PersistentVolumeClaims.", "CacheNotBound", "kubectl get storageclass"),
+        ('persistentvolumeclaim "llama-cache" not found', "CacheNotBound", "default storage class"),
+        ("1 node(s) had untolerated taint {a: b}.", "Unschedulable", "untolerated taint {a: b}): see spec.scheduling"),
+    ],
+)
+def test_other_words_of_the_scheduler_are_passed_on(words: str, reason: str, said: str) -> None:
+    """With the field that mends it."""
+    _, found, message = available(unschedulable(a_pod(), f"0/1 nodes are available: {words}"), nodes=(a_node(8),))
+    assert found == reason
+    assert said in message
+
+
+def test_a_pod_the_scheduler_has_not_seen_is_no_problem() -> None:
+    """It was created this moment."""
+    assert available(a_pod(), nodes=(a_node(0),))[1] == "Starting"
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (
+            waiting(a_pod(), "ImagePullBackOff", 'Back-off pulling image "x"'),
+            "ImagePullFailed",
+            "llama-inference:1 cannot be pulled",
+        ),
+        (waiting(a_pod(), "ErrImagePull", "not found"), "ImagePullFailed", "name another in spec.engine.image"),
+        (
+            waiting(a_pod(), "CreateContainerConfigError", 'configmap "x" not found'),
+            "ContainerNotCreated",
+            'configmap "x" not found',
+        ),
+        (
+            placed(
+                a_pod(),
+                {"waiting": {"reason": "CrashLoopBackOff"}},
+                {"terminated": {"exitCode": 2, "message": "Traceback\nspec.generation.defaults.x: unknown\n\n"}},
+            ),
+            "Crashing",
+            'ended with code 2, and its last words were "spec.generation.defaults.x: unknown"',
+        ),
+        (
+            placed(a_pod(), {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            "OutOfMemory",
+            "raise spec.resources.memory",
+        ),
+    ],
+)
+def test_the_kubelets_words_are_translated(pod: dict[str, Any], reason: str, words: str) -> None:
+    """Each with what to do."""
+    phase, found, message = available(pod)
+    assert (phase, found) == ("Failed", reason)
+    assert words in message
+
+
+def test_an_image_of_the_spec_is_to_be_corrected_there() -> None:
+    """One that nobody named cannot be."""
+    body = a_body(engine={"image": "mine:1"})
+    assert "correct spec.engine.image" in available(waiting(a_pod(), "ErrImagePull", "x"), body=body)[2]
+
+
+def test_an_out_of_memory_kill_names_the_limit() -> None:
+    """The limit is what has to be raised when there is one."""
+    pod = placed(a_pod(), {"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+    body = a_body(resources={"memoryLimit": "4Gi"})
+    assert "raise spec.resources.memoryLimit (it is 4Gi)" in available(pod, body=body)[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("timeout", "kubectl describe pod"),
+        ("Multi-Attach error for volume", "accessMode ReadWriteMany"),
+    ],
+)
+def test_a_volume_that_cannot_be_mounted_is_told(words: str, said: str) -> None:
+    """Mount failures come as events only."""
+    event = {"reason": "FailedMount", "message": words, "involvedObject": {"kind": "Pod", "name": "llama-1"}}
+    other = {"reason": "FailedMount", "message": "other", "involvedObject": {"kind": "Pod", "name": "llama-2"}}
+    _, reason, message = available(waiting(a_pod(), "ContainerCreating"), events=(other, event))
+    assert reason == "VolumeNotMounted"
+    assert said in message
+
+
+def test_an_old_mount_event_of_a_running_pod_is_past() -> None:
+    """Events outlive their cause by an hour."""
+    event = {"reason": "FailedMount", "message": "x", "involvedObject": {"kind": "Pod", "name": "llama-1"}}
+    assert available(running(a_pod()), events=(event,))[1] == "Starting"
+
+
+def test_an_eviction_is_told_while_pods_are_missing() -> None:
+    """The pod's own words, and room to ask for."""
+    evicted = a_pod("gone", reason="Evicted", message="The node was low on resource: memory.")
+    evicted["status"]["phase"] = "Failed"
+    _, reason, message = available(evicted, a_pod())
+    assert reason == "Evicted"
+    assert "low on resource: memory" in message
+    assert "raise spec.resources.memory" in message
+
+
+def test_an_eviction_for_the_disk_names_the_disk() -> None:
+    """More memory would not help."""
+    evicted = a_pod("gone", reason="Evicted", message="The node was low on resource: ephemeral-storage.")
+    evicted["status"]["phase"] = "Failed"
+    assert "free the node's disk" in available(evicted, a_pod())[2]
+
+
+def test_a_pod_that_had_to_make_room_names_the_priority() -> None:
+    """The scheduler says so in a condition of the pod."""
+    why = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "preempting"}
+    gone = a_pod("gone", conditions=[why], message="Preempted in order to admit critical pod")
+    gone["status"]["phase"] = "Failed"
+    _, reason, message = available(gone, a_pod())
+    assert reason == "Preempted"
+    assert "spec.scheduling.priorityClassName" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ('pods "x" is forbidden: exceeded quota: gpus, requested: nvidia.com/gpu=2', "QuotaExceeded"),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest"', "PodRefused"),
+    ],
+)
+def test_pods_that_are_refused_are_told(words: str, reason: str) -> None:
+    """The Deployment says so; there is no pod to ask."""
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    phase, found, message = available(children=with_deployment({"conditions": [failure]}))
+    assert (phase, found) == ("Pending", reason)
+    assert words in message
+
+
+def test_a_stuck_rollout_is_told() -> None:
+    """After spec.rollout.progressDeadlineSeconds the Deployment says so."""
+    stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    assert available(children=with_deployment({"conditions": [stuck]}))[1] == "DeadlineExceeded"
+
+
+NAMED = a_body(model={"repo": REPO, "tokenSecretRef": {"name": "mine", "key": "token"}})
+
+
+@pytest.mark.parametrize(
+    ("reason", "body", "secret", "words"),
+    [
+        ("TokenMissing", None, None, "Secret hf-access-token does not exist: create it with kubectl create secret"),
+        ("TokenMissing", None, SecretFact(name="hf-access-token", exists=False), "does not exist"),
+        ("TokenMissing", None, a_secret("other"), "has no key hf_access_token: add it"),
+        ("TokenMissing", None, a_secret("hf_access_token"), "is empty or not in the pod yet"),
+        ("TokenRejected", None, None, "does not accept the token in Secret hf-access-token, key hf_access_token"),
+        ("TokenRejected", NAMED, None, "Secret mine, key token: put a valid token there"),
+        ("AccessDenied", None, None, f"may not read {REPO}: accept the licence"),
+        ("RepositoryNotFound", None, None, f"no repository {REPO}"),
+        ("RevisionNotFound", None, None, "has no revision main: set spec.model.revision"),
+        ("HubUnreachable", None, None, "(what the server says)"),
+        ("NoSafetensors", None, None, "no safetensors"),
+        ("DiskFull", None, None, "raise spec.cache.size"),
+        ("UnsupportedArchitecture", None, None, "Llama family"),
+        ("LoadFailed", None, None, "(what the server says)"),
+        ("GpuOutOfMemory", None, None, "raise spec.resources.gpu.count (it is 2)"),
+        ("StartupFailed", None, None, "the server reports"),
+    ],
+)
+def test_the_servers_reasons_name_what_to_mend(
+    reason: str, body: dict[str, Any] | None, secret: SecretFact | None, words: str
+) -> None:
+    """Secret and key, repository, revision, size: by their names in this deployment."""
+    report_of = failing("Unheard" if reason == "StartupFailed" else reason)
+    phase, found, message = available(running(a_pod()), body=body, startup={"llama-1": report_of}, secret=secret)
+    assert (phase, found) == ("Failed", reason)
+    assert words in message
+
+
+def test_an_interrupted_download_goes_on_by_itself() -> None:
+    """It is told, and it is no failure."""
+    phase, reason, _ = available(running(a_pod()), startup={"llama-1": failing("DownloadInterrupted")})
+    assert (phase, reason) == ("Downloading", "DownloadInterrupted")
+
+
+@pytest.mark.parametrize(
+    ("state", "idle", "said"), [("running", 120.0, True), ("failed", 500.0, True), ("running", 119.0, False)]
+)
+def test_a_download_without_a_byte_for_long_is_stalled(state: str, idle: float, said: bool) -> None:
+    """Whatever the server says of its last try; with how much is there, and no number that moves."""
+    stuck = a_report("Download", bytes_done=5_000_000, bytes_total=2 * 10**9, idle_seconds=idle)
+    stuck["stages"][1]["state"] = state
+    if state == "failed":
+        stuck["error"] = {"reason": "DownloadInterrupted", "message": "the transfer fell silent"}
+    phase, reason, message = available(running(a_pod()), startup={"llama-1": stuck})
+    assert phase == "Downloading"
+    assert reason == ("DownloadStalled" if said else "Starting")
+    if said:
+        assert "no byte has come from the Hub for 120 seconds (5.0 MB of 2.0 GB are there)" in message
+
+
+def test_a_failure_that_silence_follows_from_is_told_instead() -> None:
+    """A full disk takes no bytes either; what to do is another thing."""
+    full = failing("DiskFull")
+    full["stages"][1] |= {"state": "failed", "idle_seconds": 500.0}
+    assert available(running(a_pod()), startup={"llama-1": full})[1] == "DiskFull"
+
+
+def test_how_long_a_stall_is_can_be_set() -> None:
+    """By the operator's settings."""
+    seen = observed(running(a_pod()), startup={"llama-1": a_report("Download", idle_seconds=3.0)}, children=applied())
+    status = report(parse(seen.body), seen, plan(seen), None, stall_seconds=2.5).status
+    assert any(
+        row["reason"] == "DownloadStalled" and "for 2.5 seconds" in row["message"] for row in status["conditions"]
+    )
+
+
+def test_a_message_is_one_bounded_line() -> None:
+    """Words of others may be long and of many lines."""
+    _, _, message = available(waiting(a_pod(), "ErrImagePull", "line\n" * 500))
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_every_reason_is_explained() -> None:
+    """The page has a row for each, and each problem has cause and fix."""
+    page = markdown()
+    for reason in Reason:
+        entry = REASONS[reason]
+        assert f"| `{reason}` |" in page
+        assert bool(entry.cause) == bool(entry.fix) == entry.problem
