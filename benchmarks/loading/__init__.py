@@ -1,0 +1,1 @@
+"""What loading a model takes in memory, rank by rank."""
