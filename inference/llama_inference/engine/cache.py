@@ -49,7 +49,8 @@ class RepoCache:
     def held(self, file: RemoteFile) -> int:
         """How many bytes of a file are here already, complete or partial."""
         for path in (self.blob(file.key), partial(self.blob(file.key))):
-            if path.exists():
+            # Not asked before whether it exists: another process may rename it in between.
+            with suppress(FileNotFoundError):
                 return min(file.size, path.stat().st_size)
         return 0
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +110,11 @@ class Downloader:
     def _complete(self, resolved: Resolved) -> None:
         contents = {file.key: file for file in resolved.files}.values()  # the same under two names comes once
         total = sum(file.size for file in contents)
-        done = sum(self._cache.held(file) for file in contents)
+        held = {file.key: self._cache.held(file) for file in contents}
+        done = sum(held.values())
         self._progress.expect(total, done)
         self._cache.require_space(total - done)
-        self._fetch(resolved.commit, resolved.files, counted=True)
+        self._fetch(resolved.commit, resolved.files, held)
         self._cache.complete(resolved.commit, self._hub.revision, resolved.files)
 
     def _received(self, count: int) -> None:
@@ -121,7 +122,9 @@ class Downloader:
         if count > 0:
             self._metrics.download_bytes.inc(count)
 
-    def _fetch(self, commit: str, files: Iterable[RemoteFile], *, counted: bool = False) -> None:
+    def _fetch(self, commit: str, files: Iterable[RemoteFile], held: Mapping[str, int] | None = None) -> None:
+        """Fetch the files, and count their bytes where it is said how many of each (by key) are counted already."""
+        counted = held is not None
         transfer = Transfer(
             self._hub.client,
             timeout=self._timeout,
@@ -132,7 +135,8 @@ class Downloader:
 
         def one(names: list[RemoteFile]) -> None:
             file = names[0]
-            transfer.fetch(self._hub.url(commit, file.path), headers, file, self._cache.blob(file.key))
+            url, blob = self._hub.url(commit, file.path), self._cache.blob(file.key)
+            transfer.fetch(url, headers, file, blob, (held or {}).get(file.key, 0))
             for name in names:
                 self._cache.link(commit, name)
 

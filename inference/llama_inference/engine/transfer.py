@@ -42,20 +42,26 @@ class Transfer:
         self._on_others = on_others
         self.stop = threading.Event()
 
-    def fetch(self, url: str, headers: dict[str, str], file: RemoteFile, blob: Path) -> None:
+    def fetch(self, url: str, headers: dict[str, str], file: RemoteFile, blob: Path, held: int) -> None:
         """Bring `file` to `blob`; return at once when it is there.
+
+        `held` bytes of it were here when its download was counted: what has come since is told, whoever brought it.
 
         Raises:
             LoadError: DownloadInterrupted when the content is not what the Hub announced.
             httpx2.HTTPError, OSError: for the caller to explain; what has arrived is kept.
         """
+        others = _Others(file, held, self._on_others)
         if blob.exists():
+            others.brought(file.size)
             return
         with partial(blob).open("ab+") as out:
-            if not self._lock(out, file, blob):
+            if not self._lock(out, blob, others):
                 partial(blob).unlink(missing_ok=True)  # made by this open, after another process had finished
+                others.brought(file.size)
                 return
             part = _Part(out, file, self._on_bytes)
+            others.brought(part.have)
             if part.have < file.size:
                 self._receive(url, headers, part)
             if not part.is_whole():
@@ -66,23 +72,19 @@ class Transfer:
             os.fsync(out.fileno())
             partial(blob).replace(blob)
 
-    def _lock(self, out: BinaryIO, file: RemoteFile, blob: Path) -> bool:
+    def _lock(self, out: BinaryIO, blob: Path, others: "_Others") -> bool:
         """Hold the partial file alone; False when another process that shares this cache has finished it meanwhile."""
-        seen = min(file.size, os.fstat(out.fileno()).st_size)
         while not blob.exists():
             try:
                 fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                size = min(file.size, os.fstat(out.fileno()).st_size)
-                self._on_others(size - seen)
-                seen = size
+                others.brought(os.fstat(out.fileno()).st_size)
                 if self.stop.wait(LOCK_POLL_S):
                     raise _stopped() from None
                 continue
             # Between open and lock its former holder may have renamed this very file to the blob.
             if not blob.exists():
                 return True
-        self._on_others(file.size - seen)
         return False
 
     def _receive(self, url: str, headers: dict[str, str], part: "_Part") -> None:
@@ -100,6 +102,20 @@ class Transfer:
                 if self.stop.is_set():
                     raise _stopped()
                 part.append(block)
+
+
+class _Others:
+    """How much of a file other processes that share the cache have brought since its download was counted."""
+
+    def __init__(self, file: RemoteFile, held: int, on_others: Callable[[int], None]) -> None:
+        self._file = file
+        self._seen = held
+        self._on_others = on_others
+
+    def brought(self, size: int) -> None:
+        size = min(size, self._file.size)
+        self._on_others(size - self._seen)
+        self._seen = size
 
 
 class _Part:

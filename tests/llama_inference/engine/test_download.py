@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from llama_inference.engine import transfer
+from llama_inference.engine.cache import RepoCache
 from llama_inference.engine.progress import Progress
 from llama_inference.metrics import Metrics
 from tests.llama_inference.repository import (
@@ -149,6 +150,25 @@ def test_who_waits_for_another_servers_transfer_reports_its_bytes(
     row = other.progress.report()["stages"][1]
     assert row["bytes_done"] == row["bytes_total"] > WEIGHTS
     assert fetched(other.metrics) < WEIGHTS <= fetched(repository.metrics)
+
+
+def test_what_another_server_finishes_after_the_count_is_reported(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the count of what is missing and the transfer of it, all of it may come by another's hand."""
+    other = replace(repository, progress=Progress(NAME, "main"), metrics=Metrics())
+    require_space = RepoCache.require_space
+
+    def finish_meanwhile(cache: RepoCache, needed: int) -> None:
+        monkeypatch.setattr(RepoCache, "require_space", require_space)
+        require_space(cache, needed)
+        repository.fetch()
+
+    monkeypatch.setattr(RepoCache, "require_space", finish_meanwhile)
+    other.fetch()
+    row = other.progress.report()["stages"][1]
+    assert row["bytes_done"] == row["bytes_total"] > WEIGHTS
+    assert fetched(other.metrics) == 0 < fetched(repository.metrics)
 
 
 def fetched(metrics: Metrics) -> float:
