@@ -23,7 +23,9 @@ VERSION: Final = (
     f"{STRIP} -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
     " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35"
 )
-GO_ENV: Final[Mapping[str, str]] = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": "-buildvcs=false"}
+# What a debugger would need is not even made: the programs are stripped, and it is a tenth of the time.
+GO_FLAGS: Final = "-buildvcs=false -gcflags=all=-dwarf=false"
+GO_ENV: Final[Mapping[str, str]] = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": GO_FLAGS}
 HINT: Final = "the Go module proxy must be reachable (GOPROXY); what was compiled is kept, so run it again"
 
 
