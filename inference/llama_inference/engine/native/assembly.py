@@ -21,12 +21,17 @@ def assemble(layout: Layout, cache: KvCache, device: torch.device) -> Rows:
     entries = {group.slab: _tensor(group.entries, device) for group in layout.groups}
     for sight in layout.sights:
         match sight:
-            case See(place, seen):
-                cache[place.slab].see(place.slot, seen)
+            case See(place, seen, used):
+                cache[place.slab].see(place.slot, seen, used)
             case SeeOnly(place, start, visible):
                 cache[place.slab].see_only(place.slot, start, torch.from_numpy(visible))
             case SeeAlso(slab):
                 cache[slab].see_also(slots[slab], entries[slab])
+    for group in layout.groups:
+        cache[group.slab].will_write(group.slots, group.entries + 1)
+    for segment in layout.segments:
+        end = segment.start + segment.end - segment.begin
+        cache[segment.place.slab].will_write(np.array([segment.place.slot]), np.array([end]))
     return Rows(
         tokens=_tensor(layout.tokens, device),
         positions=_tensor(layout.positions, device),

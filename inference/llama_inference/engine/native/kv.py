@@ -6,10 +6,12 @@ which entries are its own past. Choosing other beams re-indexes mask rows of a f
 
 from collections.abc import Sequence as Seq
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from llama_inference.engine.native.architecture import Architecture
+from llama_inference.engine.native.edits import Tokens
 from llama_inference.engine.native.plan import Add, Copy, Drop, Memory, Place, SlabShape
 
 
@@ -26,15 +28,24 @@ class Slab:
         self._groups = architecture.groups
         size = (architecture.layers, 2, shape.slots, architecture.kv_heads, shape.capacity, architecture.head)
         # Zeros, not garbage: what a mask hides is still multiplied, and 0 · nan is nan. Untouched pages cost nothing.
+        # For the same reason `see` wipes what a slot's former user left: a text whose numbers overflow harms itself.
         self.kv = torch.zeros(size, dtype=dtype, device=device)
         self._writes = self.kv.permute(0, 2, 4, 1, 3, 5).unbind(0)  # a layer each: [slots, capacity, 2, kv heads, head]
         rows = shape.width * architecture.groups
         self.mask = torch.full((shape.slots, rows, shape.capacity), -torch.inf, dtype=dtype, device=device)
+        self._written = np.zeros(shape.slots, np.int64)  # entries of each slot that are not zeros any more
 
-    def see(self, slot: int, entries: int) -> None:
-        """Let every row of a slot see its first `entries` entries, and no others."""
+    def will_write(self, slots: Tokens, ends: Tokens) -> None:
+        """Take note that each slot is written up to an end; slots, ends: int64 [n]."""
+        np.maximum.at(self._written, slots, ends)
+
+    def see(self, slot: int, entries: int, used: int) -> None:
+        """Let every row of a slot see its first `entries` entries, and no others; what is after `used` is wiped."""
         self.mask[slot, :, :entries] = 0
         self.mask[slot, :, entries:] = -torch.inf
+        if used < self._written[slot]:
+            self.kv[:, :, slot, :, used : self._written[slot]] = 0
+            self._written[slot] = used
 
     def see_also(self, slots: Tensor, entries: Tensor) -> None:
         """Let each slot's rows see one entry more; slots, entries: int64 [n]."""
@@ -90,6 +101,7 @@ class KvCache:
                     del self._slabs[slab]
                 case Copy(source, target, entries):  # the target's mask is set by who uses it next
                     self._at(target, entries).copy_(self._at(source, entries))
+                    self._slabs[target.slab].will_write(np.array([target.slot]), np.array([entries]))
 
     def _at(self, place: Place, entries: int) -> Tensor:
         return self._slabs[place.slab].kv[:, :, place.slot, :, :entries]

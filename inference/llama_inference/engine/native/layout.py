@@ -19,10 +19,11 @@ from llama_inference.engine.native.plan import Memory, Place, StepPlan
 
 @dataclass(frozen=True, slots=True)
 class See:
-    """Let every row of a slot see its first entries, and no others."""
+    """Let every row of a slot see its first `entries`, and no others; it uses `used`, and what is after is wiped."""
 
     place: Place
     entries: int
+    used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +192,10 @@ def _sights(group: GroupLayout, members: list[_Decoding], jobs: Mapping[int, Job
         job = jobs[each.number]
         if isinstance(job, BeamJob):
             if job.seat != each.place:
-                sights.append(See(each.place, len(job.spec.prompt)))
+                sights.append(See(each.place, len(job.spec.prompt), each.used))
             sights.append(SeeOnly(each.place, len(job.spec.prompt), job.pasts))
         elif job.seat != each.place:
-            sights.append(See(each.place, job.length))
+            sights.append(See(each.place, job.length, each.used))
         job.seat = each.place
     if any(isinstance(jobs[each.number], SequenceJob) for each in members):
         sights.append(SeeAlso(group.slab, group.slots, group.entries))
