@@ -1,0 +1,137 @@
+"""A real Prometheus beside the cluster, which finds pods by the Kubernetes API as the Prometheus Operator tells it to.
+
+Debian's package, unpacked and not installed: installing it would start a server.
+"""
+
+import json
+import subprocess
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import yaml
+from aiohttp.test_utils import unused_port
+
+from devcluster.cache import build_once
+from devcluster.commands import run
+from devcluster.errors import CommandFailedError
+from devcluster.layout import Layout
+from devcluster.packages import update_lists
+from tests.support.cluster import eventually, kubeconfig
+from tests.support.predict import Server
+
+PACKAGE: Final = "prometheus"
+
+
+class Prometheus:
+    """One that runs."""
+
+    def __init__(self, port: int) -> None:
+        self._server = Server("127.0.0.1", port)
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """Return the samples that answer a question now.
+
+        Raises:
+            AssertionError: with Prometheus' own words, when it cannot be understood.
+        """
+        status, text = self._server.get(f"/api/v1/query?{urlencode({'query': query})}")
+        assert status == 200, f"{query}: {text}"
+        return json.loads(text)["data"]["result"]
+
+    def value(self, query: str) -> float | None:
+        """Return the one sample's number; None where there is no sample."""
+        samples = self.ask(query)
+        assert len(samples) < 2, samples
+        return float(samples[0]["value"][1]) if samples else None
+
+
+def programs() -> Path:
+    """The folder with `prometheus` and `promtool`."""
+    target = Layout.from_environment().cache / "prometheus"
+
+    def build(partial: Path) -> None:
+        try:
+            run(["apt-get", "download", PACKAGE], cwd=partial)
+        except CommandFailedError:
+            update_lists()
+            run(["apt-get", "download", PACKAGE], cwd=partial)
+        (archive,) = partial.glob("*.deb")
+        run(["dpkg-deb", "--extract", str(archive), str(partial)])
+        archive.unlink()
+
+    build_once(target, build)
+    return target / "usr" / "bin"
+
+
+def check_metrics(text: str) -> str:
+    """Return what Prometheus' own linter has to say of a page of metrics; nothing when all is well."""
+    done = subprocess.run(
+        [programs() / "promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def prometheus(folder: Path, monitor: Mapping[str, Any]) -> Generator[Prometheus]:
+    """Run one that reads what a ServiceMonitor names; `folder` holds its configuration, data and log."""
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(monitor)))
+    port = unused_port()
+    command = [
+        programs() / "prometheus",
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    log = folder / "prometheus.log"
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            found = Prometheus(port)
+            eventually("Prometheus answers", lambda: _answers(found), shows=log.read_text)
+            yield found
+        finally:
+            process.terminate()
+
+
+def _answers(found: Prometheus) -> bool:
+    try:
+        return found.value("vector(1)") == 1
+    except OSError:
+        return False
+
+
+def _configuration(monitor: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Prometheus Operator makes of a ServiceMonitor: its documentation has the rules.
+
+    https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.ServiceMonitor
+    """
+    spec, namespace = monitor["spec"], monitor["metadata"]["namespace"]
+    (endpoint,) = spec["endpoints"]
+    service = "__meta_kubernetes_service"
+    wanted = {f"{service}_label_{_label(key)}": value for key, value in spec["selector"]["matchLabels"].items()}
+    kept = {**wanted, "__meta_kubernetes_endpointslice_port_name": endpoint["port"]}
+    copied = {
+        "__meta_kubernetes_namespace": "namespace",
+        f"{service}_name": "service",
+        "__meta_kubernetes_pod_name": "pod",
+        **{f"{service}_label_{_label(key)}": _label(key) for key in spec.get("targetLabels", ())},
+    }
+    job = {
+        "job_name": "monitored",
+        "metrics_path": endpoint["path"],
+        "scrape_interval": "1s",  # the monitor's own is for clusters that live longer
+        "kubernetes_sd_configs": [
+            {"role": "endpointslice", "kubeconfig_file": str(kubeconfig()), "namespaces": {"names": [namespace]}}
+        ],
+        "relabel_configs": [
+            *({"source_labels": [label], "regex": value, "action": "keep"} for label, value in kept.items()),
+            *({"source_labels": [source], "target_label": target} for source, target in copied.items()),
+        ],
+    }
+    return {"scrape_configs": [job]}
+
+
+def _label(name: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name)
