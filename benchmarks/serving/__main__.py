@@ -92,7 +92,7 @@ def measure(model: Model, peer: VllmPeer | None, *, callers: int, beams: int, to
     for _ in range(rounds):
         steps.append(ways.native_steps(model.engine, model.packed, request, once))
         runs["native"].append(ways.native(model.engine, model.packed, request))
-        runs["alone"].append(ways.one_at_a_time(model.plain, few))
+        runs["alone"].append(ways.one_at_a_time(model.plain, few, callers))
         if beams == 1:
             runs["batching"].append(ways.transformers_batching(model.plain, request))
         if peer is not None:
@@ -101,7 +101,7 @@ def measure(model: Model, peer: VllmPeer | None, *, callers: int, beams: int, to
         callers=callers,
         beams=beams,
         native=middle(runs["native"]),
-        first_token_seconds=ways.middle([run.first_token_seconds or 0.0 for run in runs["native"]]),
+        first_tokens={way: middle_of_firsts(found) for way, found in runs.items()},
         alone=middle(runs["alone"]),
         batching=middle(runs["batching"]),
         vllm=middle(runs["vllm"]),
@@ -125,6 +125,12 @@ def a_request(model: Model, callers: int, beams: int, tokens: int) -> Generation
 def middle(runs: list[Measured]) -> float | None:
     """The median rate, None where the way does not exist."""
     return ways.middle([run.tokens_per_second for run in runs]) if runs else None
+
+
+def middle_of_firsts(runs: list[Measured]) -> float | None:
+    """The median mean time to the first token, None where a way does not tell it."""
+    firsts = [run.first_token_seconds for run in runs if run.first_token_seconds is not None]
+    return ways.middle(firsts) if firsts else None
 
 
 if __name__ == "__main__":

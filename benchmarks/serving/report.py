@@ -9,7 +9,7 @@ from typing import Final
 HEAD: Final = (
     "| callers | beams | native tok/s | one at a time tok/s | transformers batching tok/s | vLLM tok/s "
     "| native / one at a time "
-    "| first token s | step ms | bound ms | bound / step |"
+    "| first token s: native | one at a time | vLLM | step ms | bound ms | bound / step |"
 )
 
 
@@ -19,7 +19,7 @@ class Row:
 
     Attributes:
         native, alone, batching, vllm: returned tokens a second of the whole run; None where a way does not exist.
-        first_token_seconds: mean over the callers, native.
+        first_tokens: way → seconds to the first token, mean over the callers; None where a way does not tell it.
         step_ms, bound_ms: one decoding step of all callers, and the linear layers alone, taken in turns.
         load: processes that wanted to run in the minute before.
     """
@@ -30,7 +30,7 @@ class Row:
     alone: float | None
     batching: float | None
     vllm: float | None
-    first_token_seconds: float
+    first_tokens: dict[str, float | None]
     step_ms: float
     bound_ms: float
     load: float
@@ -59,16 +59,19 @@ def write(folder: Path, facts: dict[str, str], rows: Seq[Row]) -> str:
 
 def render(facts: dict[str, str], rows: Seq[Row]) -> str:
     """Return the facts and the table as Markdown."""
-    lines = ["# Serving", "", *(f"- {name}: {value}" for name, value in facts.items()), "", HEAD, "|---" * 11 + "|"]
+    lines = ["# Serving", "", *(f"- {name}: {value}" for name, value in facts.items()), "", HEAD, "|---" * 13 + "|"]
     for row in rows:
-        cells = (
-            str(row.callers), str(row.beams), _number(row.native), _number(row.alone), _number(row.batching),
-            _number(row.vllm), _number(row.times_alone), f"{row.first_token_seconds:.2f}", f"{row.step_ms:.1f}",
-            f"{row.bound_ms:.1f}", f"{100 * row.of_bound:.0f} %",
-        )  # fmt: skip
+        ways = (row.native, row.alone, row.batching, row.vllm, row.times_alone)
+        firsts = (row.first_tokens.get(way) for way in ("native", "alone", "vllm"))
+        steps = (f"{row.step_ms:.1f}", f"{row.bound_ms:.1f}", f"{100 * row.of_bound:.0f} %")
+        cells = (str(row.callers), str(row.beams), *map(_number, ways), *map(_seconds, firsts), *steps)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

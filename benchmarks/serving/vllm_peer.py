@@ -52,9 +52,9 @@ class VllmPeer:
         self._all(signal.SIGCONT)
         self._process.stdin.write(json.dumps({"prompts": prompts, "tokens": tokens, "beams": beams}) + "\n")
         self._process.stdin.flush()
-        rate: float = self._next()["tokens_per_second"]
+        found = self._next()
         self._all(signal.SIGSTOP)
-        return Measured(rate, None)
+        return Measured(found["tokens_per_second"], found["first_token_seconds"])
 
     def _next(self) -> dict[str, Any]:
         """Return the next line that is ours; vLLM writes others."""
@@ -83,22 +83,30 @@ def _serve(folder: str, dtype: str, compiler: str) -> Iterator[dict[str, Any]]:
     vllm: Any = import_module("vllm")
     beam_params: Any = import_module("vllm.sampling_params").BeamSearchParams
     engine = vllm.LLM(
-        folder, dtype=dtype, max_model_len=2048, max_num_seqs=128, max_logprobs=64, enforce_eager=compiler == "eager"
+        folder,
+        dtype=dtype,
+        max_model_len=2048,
+        max_num_seqs=128,
+        max_logprobs=64,
+        enforce_eager=compiler == "eager",
+        disable_log_stats=False,  # they hold the first tokens' times
     )
     yield {"version": vllm.__version__}
     for line in sys.stdin:
         asked = json.loads(line)
         prompts = [{"prompt_token_ids": prompt} for prompt in asked["prompts"]]
+        first = None
         began = time.perf_counter()
         if asked["beams"] == 1:
             params = vllm.SamplingParams(temperature=0, max_tokens=asked["tokens"], ignore_eos=True, detokenize=False)
             outputs = engine.generate(prompts, params, use_tqdm=False)
             count = sum(len(output.outputs[0].token_ids) for output in outputs)
+            first = sum(output.metrics.first_token_latency for output in outputs) / len(outputs)
         else:
             params = beam_params(beam_width=asked["beams"], max_tokens=asked["tokens"], ignore_eos=True)
             engine.beam_search(prompts, params)
             count = asked["tokens"] * len(prompts)  # one sequence of each search is returned
-        yield {"tokens_per_second": count / (time.perf_counter() - began)}
+        yield {"tokens_per_second": count / (time.perf_counter() - began), "first_token_seconds": first}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.serving.measured import Measured
@@ -84,8 +85,18 @@ def native_steps(engine: Engine, model: Pretrained, request: Generation, once: C
     return Steps(middle(steps), middle(bounds))
 
 
-def one_at_a_time(model: Pretrained, request: Generation) -> Measured:
-    """Each prompt alone through transformers' `generate`, as a server without a batch does."""
+def one_at_a_time(model: Pretrained, request: Generation, callers: int) -> Measured:
+    """Each prompt alone through transformers' `generate`, as a server without a batch does.
+
+    Of so many callers the last waits for all others: the mean first token follows from what one takes.
+    """
+    firsts: list[float] = []
+
+    def look(ids: Tensor, _: Tensor) -> Tensor:
+        if ids.shape[1] == len(prompt) + 1:
+            firsts.append(time.perf_counter() - started)
+        return torch.zeros(ids.shape[0], dtype=torch.bool)
+
     config = GenerationConfig(
         **dict(request.parameters), max_length=request.max_tokens, pad_token_id=0, disable_compile=True
     )
@@ -93,10 +104,15 @@ def one_at_a_time(model: Pretrained, request: Generation) -> Measured:
     tokens = 0
     for prompt in request.prompts:
         ids = torch.tensor([prompt])
+        started = time.perf_counter()
         with torch.inference_mode():
-            tokens += model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config).shape[1]
+            tokens += model.generate(
+                ids, attention_mask=torch.ones_like(ids), generation_config=config, stopping_criteria=[look]
+            ).shape[1]
         tokens -= len(prompt)
-    return Measured(tokens / (time.perf_counter() - began), None)
+    seconds = time.perf_counter() - began
+    each = seconds / len(request.prompts)
+    return Measured(tokens / seconds, sum(firsts) / len(firsts) + each * (callers - 1) / 2)
 
 
 def transformers_batching(model: Pretrained, request: Generation) -> Measured:
