@@ -36,7 +36,7 @@ check: setup
 	$(BIN)/python -m tools.generate --check
 
 unit: setup
-	$(BIN)/pytest -q -m 'not cluster and not slow' --ignore=tests/e2e --ignore=tests/integration --ignore=tests/chart
+	$(BIN)/pytest -q -n 2 -m 'not cluster and not slow'
 
 cluster: setup
 	@$(BIN)/devcluster up

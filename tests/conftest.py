@@ -1,5 +1,6 @@
-"""One run of tests at a time on the cluster: they install operators that serve all of it, and take it down."""
+"""What holds for every test: one run at a time on the cluster, and no module imported in which nothing would run."""
 
+import re
 import sys
 import tempfile
 from collections.abc import Generator
@@ -9,10 +10,19 @@ import pytest
 
 from devcluster.cache import locked
 
+_WHOLE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(slow|cluster)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave modules alone of which the inner loop runs nothing: importing torch, browsers and clients takes seconds."""
+    if config.getoption("markexpr") != "not cluster and not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return True if collection_path.is_file() and _WHOLE.search(collection_path.read_text()) else None
+
 
 @pytest.fixture(scope="session", autouse=True)
 def the_cluster_to_ourselves(request: pytest.FixtureRequest) -> Generator[None]:
-    """Wait until another run has ended, where any test of this one needs the cluster."""
+    """Wait until another run with tests of the cluster has ended: they install operators that serve all of it."""
     if not any(item.get_closest_marker("cluster") for item in request.session.items):
         yield
         return

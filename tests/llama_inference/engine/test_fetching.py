@@ -22,6 +22,7 @@ def settings(repository: Repository, **given: object) -> Settings:
     return Settings(model=NAME, cache_dir=repository.cache_dir, retry_seconds=0.1, **rest)  # pyright: ignore[reportArgumentType] - by name
 
 
+@pytest.mark.slow
 def test_the_report_is_answered_and_nobody_is_ready() -> None:
     """200 says that the process lives, 503 that nothing is served here."""
     progress = Progress(NAME, "main")

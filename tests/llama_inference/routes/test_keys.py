@@ -91,6 +91,7 @@ def test_no_key_answers_401_and_a_wrong_one_403(guarded: Served, secret: Secret)
         assert guarded.metric("api_key_refusals_total", reason=wanted[1]) == before + 1
 
 
+@pytest.mark.slow
 def test_keys_are_read_again_when_the_secret_changes(guarded: Served, secret: Secret) -> None:
     """A new key holds and a removed one does not, on the running server."""
     secret.put(alice="old-key")
@@ -112,6 +113,7 @@ def test_a_file_written_in_place_counts_as_a_change(tmp_path: Path) -> None:
     assert folder.current().name_of(b"another") == "a"
 
 
+@pytest.mark.slow
 def test_without_any_key_nobody_is_let_in(guarded: Served, secret: Secret) -> None:
     """Neither while the folder is empty nor while it is not there: a mistake must not open the model."""
     secret.put(alice="key")

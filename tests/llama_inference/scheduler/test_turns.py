@@ -153,6 +153,7 @@ async def test_what_is_not_covered_runs_alone_between_steps(engine: Engine) -> N
     assert engine.backend.begun == 1
 
 
+@pytest.mark.slow
 async def test_running_alone_takes_no_more_than_half_of_the_time() -> None:
     """Thirty wait to run alone, each as long as many steps: the batch of twenty steps ends while most of them wait."""
     order: list[str] = []

@@ -107,6 +107,7 @@ class Gateway:
         self.mind = decide.renewed(self.mind, self.lease.read(), asked_at, now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gateways", [1, 2, 3])
 def test_no_pod_is_stopped_while_a_gateway_sends_to_it(gateways: int) -> None:
     """Whatever comes first, last requests, restarts, slow answers or wrong clocks; and every request gets through."""

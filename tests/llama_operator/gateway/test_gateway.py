@@ -11,6 +11,8 @@ from aiohttp import web
 from llama_operator.plan.activity import Pods
 from tests.llama_operator.gateway.conftest import Stand, Stands, until
 
+pytestmark = pytest.mark.slow  # real servers, and waits that take their time
+
 
 async def ask(stand: Stand, body: bytes = b"hello") -> tuple[int, bytes]:
     """POST to predict; status and body."""

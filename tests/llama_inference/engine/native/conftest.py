@@ -1,17 +1,9 @@
-"""Fixtures of the native engine's tests; they load torch, so none is collected without the slow ones."""
+"""Fixtures of the native engine's tests, which all load torch."""
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave these modules alone where nothing in them would run: importing them takes seconds."""
-    if collection_path.name.startswith("test_") and "not slow" in str(config.getoption("markexpr")):
-        return True
-    return None
 
 
 @pytest.fixture(scope="session", autouse=True)
