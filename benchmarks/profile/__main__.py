@@ -7,7 +7,6 @@ that thread waits for it. What no operation of torch accounts for is Python's: p
 import argparse
 import json
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import describe
 from benchmarks.serving.__main__ import a_request, open_model
 from benchmarks.serving.ways import CAPACITY
+from llama_inference.backends.batching import PlannedJob
 from llama_inference.backends.native import plan_jobs
 from llama_inference.engine.device import cpu_threads
 from llama_inference.scheduler.batching.batch import Batch
@@ -56,7 +56,7 @@ def main() -> None:
     print(table)
 
 
-def shares(batch: Batch, jobs: list) -> dict[str, float]:  # type: ignore[type-arg]
+def shares(batch: Batch, jobs: list[PlannedJob]) -> dict[str, float]:
     """Return each part's share of the decoding steps' time, and the milliseconds of a step."""
     for job in jobs:
         batch.submit(job)
@@ -69,7 +69,7 @@ def shares(batch: Batch, jobs: list) -> dict[str, float]:  # type: ignore[type-a
             batch.step()
             seconds += time.perf_counter() - began
             steps += 1
-    found: Counter[str] = Counter()
+    found = dict.fromkeys((*PARTS, "other"), 0.0)
     for event in profiled.key_averages():
         found[part_of(event.key)] += event.self_cpu_time_total / 1e6
     found["Python"] = max(0.0, seconds - sum(found.values()))

@@ -23,6 +23,7 @@ from tests.support.cluster import eventually, kubeconfig
 from tests.support.predict import Server
 
 PACKAGE: Final = "prometheus"
+HINT: Final = "Debian's packages must be reachable: look at /etc/apt/sources.list*"
 
 
 class Prometheus:
@@ -53,13 +54,14 @@ def programs() -> Path:
     target = Layout.from_environment().cache / "prometheus"
 
     def build(partial: Path) -> None:
+        download = ["apt-get", "download", PACKAGE]
         try:
-            run(["apt-get", "download", PACKAGE], cwd=partial)
+            run(download, hint=HINT, cwd=partial)
         except CommandFailedError:
             update_lists()
-            run(["apt-get", "download", PACKAGE], cwd=partial)
+            run(download, hint=HINT, cwd=partial)
         (archive,) = partial.glob("*.deb")
-        run(["dpkg-deb", "--extract", str(archive), str(partial)])
+        run(["dpkg-deb", "--extract", str(archive), str(partial)], hint=HINT)
         archive.unlink()
 
     build_once(target, build)
