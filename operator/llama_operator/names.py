@@ -186,6 +186,11 @@ def gateway_selector(name: str) -> dict[str, str]:
     return {LABEL_NAME: GATEWAY_APP, LABEL_INSTANCE: name}
 
 
+def download_policy(name: str) -> str:
+    """Return the name of the NetworkPolicy of the Job that fills the shared cache of `name`."""
+    return f"{name}-download"
+
+
 def pods_service(name: str) -> str:
     """Return the name of the Service that leads to the pods of `name`, where its own leads to the gateway."""
     return f"{name}-pods"

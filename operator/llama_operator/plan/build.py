@@ -33,6 +33,7 @@ class Wanted(NamedTuple):
     keys: Ref
     workload: Ref
     network_policy: Ref
+    download_policy: Ref
     service_monitor: Ref
     group: Ref
 
@@ -46,6 +47,7 @@ def wanted_refs(key: Key) -> Wanted:
         keys=Ref("v1", "Secret", names.api_keys(key.name)),
         workload=Ref("apps/v1", "Deployment", key.name),
         network_policy=Ref("networking.k8s.io/v1", "NetworkPolicy", key.name),
+        download_policy=Ref("networking.k8s.io/v1", "NetworkPolicy", names.download_policy(key.name)),
         service_monitor=Ref("monitoring.coreos.com/v1", "ServiceMonitor", key.name),
         group=Ref("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", f"{key.name}{names.GROUP_SUFFIX}"),
     )
@@ -78,11 +80,13 @@ def build_plan(
     if "deletionTimestamp" in seen.body["metadata"]:
         return Plan()
     before = rollout or Rollout(revisions=revisions.read(seen))
-    wanted, after = _rollout(spec, seen, settings, preflight or PreflightResult(), before)
+    checked = preflight or PreflightResult()
+    wanted, after = _rollout(spec, seen, settings, checked, before)
     keys = api_keys.compiled(seen.key_secrets) if seen.key_secrets is not None else None
-    cache = tuple(_cache(spec, seen, settings, preflight or PreflightResult(), wanted.template))
+    cache = tuple(_cache(spec, seen, settings, checked, wanted.template))
     account, *around = map(stamped, _parts(spec, seen, settings, keys))
-    parts = (account, *cache, *around)
+    policies = map(stamped, _policies(spec, seen, settings, _revision(spec, seen, checked)))
+    parts = (account, *policies, *cache, *around)
     workload = stamped(_workload(spec, seen, wanted, before))
     waits = sharing.waits(cache, seen) and before.keep is None
     foreign = tuple(ref for ref in map(ref_of, (*parts, workload)) if _is_foreign(ref, seen))
@@ -182,10 +186,20 @@ def _parts(
         yield api_keys.secret(keys, key, owner)
     if spec.monitoring.service_monitor.enabled:
         yield monitoring.service_monitor(spec, key, owner)
-    if spec.network_policy.enabled:
-        yield network.policy(spec, key, owner, settings)
-        if sleep.may_sleep(spec):
-            yield network.gateway_policy(spec, key, owner, settings)
+
+
+def _policies(
+    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, revision: str
+) -> Iterator[dict[str, Any]]:
+    """Yield who may reach the pods and what they may reach, for each kind of pod; nothing where nobody restricts it."""
+    key, owner = seen.key, seen.body
+    if not spec.network_policy.enabled:
+        return
+    yield network.policy(spec, key, owner, settings)
+    if sleep.may_sleep(spec):
+        yield network.gateway_policy(spec, key, owner, settings)
+    if source.is_shared(spec):
+        yield network.download_policy(spec, key, owner, settings, revision)
 
 
 def _predict_service(spec: LlamaDeploymentSpec, seen: Observed) -> dict[str, Any]:

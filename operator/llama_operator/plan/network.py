@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from llama_operator import names
+from llama_operator.plan import source
 from llama_operator.plan.objects import metadata
 from llama_operator.plan.observed import Key, Object
 from llama_operator.plan.settings import PlanSettings
@@ -18,6 +19,9 @@ from llama_operator.spec.model import LlamaDeploymentSpec
 
 _NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """Kubernetes itself puts this label on every namespace."""
+_JOB_NAME: Final = "batch.kubernetes.io/job-name"
+"""Kubernetes itself puts this label on the pods of a Job."""
+_PREDICT: Final = {"port": names.PORT_NAME, "protocol": "TCP"}
 _LINK_LOCAL: Final = ("169.254.0.0/16", "fe80::/10")
 """Where clouds answer with an instance's credentials; never a Hub."""
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", *_LINK_LOCAL)
@@ -27,8 +31,7 @@ Rule = dict[str, Any]
 
 def policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSettings) -> dict[str, Any]:
     """Return the NetworkPolicy of the pods of `key`."""
-    wanted = spec.network_policy
-    asks_hub = spec.model.source == "hub"
+    ranks = [{"to": [_own(key)]}] if spec.resources.gpu.nodes > 1 else []
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -37,12 +40,28 @@ def policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSet
             "podSelector": {"matchLabels": names.pod_selector(key.name)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": _callers(spec, key, settings),
-            "egress": [
-                _dns(),
-                *([_hub(spec.model.endpoint or settings.hub_endpoint or PUBLIC_HUB)] if asks_hub else []),
-                *([{"to": [_own(key)]}] if spec.resources.gpu.nodes > 1 else []),
-                *wanted.egress,
-            ],
+            "egress": [*_ways_out(spec, settings, asks_hub=source.asks_hub(spec)), *ranks],
+        },
+    }
+
+
+def download_policy(
+    spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSettings, revision: str
+) -> dict[str, Any]:
+    """Return the NetworkPolicy of the Job that fills a shared cache: nobody calls its pods but the operator.
+
+    Each LlamaDeployment that shares the cache has its own for the same pods, which may do what any of them allows.
+    """
+    job = {_JOB_NAME: names.shared_claim(spec.model.repo, revision)}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(key, names.download_policy(key.name), owner=owner),
+        "spec": {
+            "podSelector": {"matchLabels": job},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [_operator(settings)],
+            "egress": _ways_out(spec, settings, asks_hub=True),
         },
     }
 
@@ -61,20 +80,28 @@ def gateway_policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings:
     }
 
 
+def _ways_out(spec: LlamaDeploymentSpec, settings: PlanSettings, *, asks_hub: bool) -> list[Rule]:
+    hub = spec.model.endpoint or settings.hub_endpoint or PUBLIC_HUB
+    return [_dns(), *([_hub(hub)] if asks_hub else []), *spec.network_policy.egress]
+
+
 def _own(key: Key) -> Rule:
     return {"podSelector": {"matchLabels": {names.LABEL_DEPLOYMENT: key.name}}}
 
 
 def _callers(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings) -> list[Rule]:
     wanted = spec.network_policy
-    predict = [{"port": names.PORT_NAME, "protocol": "TCP"}]
     callers = [*map(_namespace, wanted.allowed_namespaces), *wanted.from_] or [{"podSelector": {}}]
     return [
-        {"from": callers, "ports": predict},
-        {"from": [_namespace(settings.namespace)], "ports": predict},
+        {"from": callers, "ports": [_PREDICT]},
+        _operator(settings),
         # The ranks of a model over several nodes speak to each other on ports of their choice.
-        {"from": [_own(key)], **({"ports": predict} if spec.resources.gpu.nodes == 1 else {})},
+        {"from": [_own(key)], **({"ports": [_PREDICT]} if spec.resources.gpu.nodes == 1 else {})},
     ]
+
+
+def _operator(settings: PlanSettings) -> Rule:
+    return {"from": [_namespace(settings.namespace)], "ports": [_PREDICT]}
 
 
 def _namespace(name: str) -> Rule:

@@ -143,3 +143,30 @@ def test_more_ways_out_are_written_as_kubernetes_has_them() -> None:
     """Such as a collector of traces."""
     rules = policy(egress=[{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 4318}]}])
     assert reaches(rules, Peer(address="192.0.2.9"), 4318)
+
+
+def test_the_job_that_fills_a_shared_cache_has_its_own_and_the_pods_lose_the_hub() -> None:
+    """Nobody calls it but the operator, and it reaches the Hub, which the pods have no need of."""
+    body = a_body(networkPolicy={"enabled": True, "allowedNamespaces": ["web"]}, cache={"shared": True})
+    found = {
+        obj["metadata"]["name"]: obj for obj in plan(observed(body=body)).desired if obj["kind"] == "NetworkPolicy"
+    }
+    pods, job = found[KEY.name], found[f"{KEY.name}-download"]
+    (claim,) = (obj for obj in plan(observed(body=body)).desired if obj["kind"] == "PersistentVolumeClaim")
+    assert job["spec"]["podSelector"]["matchLabels"] == {"batch.kubernetes.io/job-name": claim["metadata"]["name"]}
+    assert calls(job, SETTINGS.namespace)
+    assert not calls(job, "web")
+    assert not calls(job, KEY.namespace)
+    assert reaches(job, OUTSIDE, HTTPS)
+    assert reaches(pods, OUTSIDE, DNS)
+    assert not reaches(pods, OUTSIDE, HTTPS)
+    names_in_order = [obj["metadata"]["name"] for obj in plan(observed(body=body)).apply]
+    assert names_in_order.index(job["metadata"]["name"]) < names_in_order.index(claim["metadata"]["name"])
+
+
+def test_without_a_shared_cache_no_job_needs_one() -> None:
+    """And one that is left over goes."""
+    body = a_body(networkPolicy={"enabled": True}, cache={"shared": True})
+    alone = a_body(networkPolicy={"enabled": True})
+    pruned = plan(observed(body=alone, children=applied(body))).prune
+    assert f"{KEY.name}-download" in [ref.name for ref in pruned]
