@@ -57,10 +57,10 @@ def waiting(server: Server) -> float:
 
 def test_the_model_answers_in_sensible_english_from_inside_the_cluster(deployed: Namespace) -> None:
     """A pod asks the Service by its short name, at the contract's defaults: four beams."""
-    question = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_new_tokens": 128}
+    question = {"messages": [{"role": "user", "content": "What is the capital city of Japan?"}], "max_new_tokens": 128}
     answer = ask(deployed.name, NAME, question)
     assert answer["status"] == "success"
-    assert "Paris" in answer["data"][0]
+    assert "Tokyo" in answer["data"][0]
     assert answer["finish_reason"] == ["stop"]
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
 
@@ -78,7 +78,7 @@ def test_a_stream_is_the_same_text_in_pieces(idle: Server) -> None:
 
 def test_openais_client_speaks_to_the_service(idle: Server) -> None:
     """With the Service as its base address, an application needs no change: whole, in pieces, and with its errors."""
-    chat: Any = {"model": NAME, "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    chat: Any = {"model": NAME, "messages": [{"role": "user", "content": "What is the capital city of Japan?"}]}
     another: Any = {**chat, "model": "gpt-4"}
     with OpenAI(base_url=idle.url("/v1"), api_key="none", max_retries=0, timeout=120) as client:
         assert [model.id for model in client.models.list()] == [NAME]
@@ -86,7 +86,7 @@ def test_openais_client_speaks_to_the_service(idle: Server) -> None:
         chunks = list(client.chat.completions.create(**chat, max_tokens=12, temperature=0, stream=True))
         with pytest.raises(NotFoundError, match=f"it is {NAME}"):
             client.chat.completions.create(**another)
-    assert "Paris" in str(whole)
+    assert "Tokyo" in str(whole)
     assert len(chunks) > 3
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
 
