@@ -144,9 +144,12 @@ def _open(settings: Settings, on_lost: Callable[[str], None], folder: Path) -> B
         )
     if settings.backend == "tgi":
         from llama_inference.backends.tgi_backend import TgiBackend, hand_over  # noqa: PLC0415
+        from llama_inference.backends.tgi_start import wait_until_up  # noqa: PLC0415
 
         if settings.tgi_model_link is not None:
             hand_over(folder, settings.tgi_model_link)
+        # Within this try: one that fails because TGI still loads would count as a model that cannot be loaded.
+        wait_until_up(settings.tgi_url)
         return TgiBackend(
             folder,
             url=settings.tgi_url,

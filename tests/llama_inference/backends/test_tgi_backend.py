@@ -10,6 +10,7 @@ from huggingface_hub import InferenceClient
 
 from llama_inference.backends.opening import open_backend
 from tests.llama_inference.harness import Served, errors, eventually, serve, settings
+from tests.support.ports import free_port
 from tests.support.tgi import TgiServer
 
 pytestmark = pytest.mark.slow  # torch's import, for the tokenizer
@@ -165,19 +166,38 @@ def test_a_caller_that_hangs_up_ends_the_output_at_tgi(served: Served, tgi: TgiS
     eventually(lambda: tgi.streams == 0, "its end")
 
 
-def test_a_tgi_that_is_not_ready_is_waited_for(tgi: TgiServer, tiny_dir: Path, tmp_path: Path) -> None:
-    """The start-up says so, and the model's folder is handed over meanwhile."""
-    tgi.ready = False
-    link = tmp_path / "model"
-    opened = settings(
-        backend="tgi", tgi_url=tgi.url, model_dir=tiny_dir, tgi_model_link=link,
+def opened(url: str, folder: Path, link: Path) -> Any:
+    """Our server in front of what is or comes at a URL."""
+    given = settings(
+        backend="tgi", tgi_url=url, model_dir=folder, tgi_model_link=link,
         retry_seconds=0.02, retry_max_seconds=0.02,
     )  # fmt: skip
-    with serve(lambda progress, metrics: open_backend(opened, progress, metrics)) as server:
+    return serve(lambda progress, metrics: open_backend(given, progress, metrics))
+
+
+def test_a_tgi_that_still_loads_is_no_failure(
+    tokenizer: Any, tiny_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model's folder is handed over, and whoever asks is told of a model that loads, without an error."""
+    port, link = free_port(), tmp_path / "model"
+    caplog.set_level("INFO")
+    with opened(f"http://127.0.0.1:{port}", tiny_dir, link) as server:
+        eventually(lambda: "TGI is still starting" in caplog.text, "the wait", 60)
+        report = server.client.get("/startupz").json()
+        (load,) = (row for row in report["stages"] if row["name"] == "Load")
+        assert (report["stage"], load["state"], report["error"]) == ("Load", "running", None)
+        assert link.resolve() == tiny_dir.resolve()
+        with TgiServer(tokenizer, port=port):
+            server.ready()
+
+
+def test_a_tgi_that_has_failed_is_told(tgi: TgiServer, tiny_dir: Path, tmp_path: Path) -> None:
+    """As a load that failed, which is tried again."""
+    tgi.ready = False
+    with opened(tgi.url, tiny_dir, tmp_path / "model") as server:
         eventually(lambda: server.client.get("/startupz").json()["error"], "the failure being told", 60)
         report = server.client.get("/startupz").json()
         assert (report["stage"], report["error"]["reason"]) == ("Load", "LoadFailed")
-        assert "is not ready" in report["error"]["message"]
-        assert link.resolve() == tiny_dir.resolve()
+        assert "is not healthy" in report["error"]["message"]
         tgi.ready = True
         server.ready()

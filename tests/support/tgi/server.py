@@ -56,7 +56,7 @@ class TgiServer:
         held: outputs stop before this many tokens, until `release`.
     """
 
-    def __init__(self, tokenizer: Any, *, max_total_tokens: int = 200) -> None:
+    def __init__(self, tokenizer: Any, *, max_total_tokens: int = 200, port: int = 0) -> None:
         self._tokenizer = tokenizer
         self._total = max_total_tokens
         self._request, self._event = schemas()
@@ -77,7 +77,9 @@ class TgiServer:
         ]
         self._started = threading.Event()
 
-        config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, access_log=False)
+        config = uvicorn.Config(
+            Starlette(routes=routes), host="127.0.0.1", port=port, log_config=None, access_log=False
+        )
         self._server = _Listener(config, self._started)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
 
