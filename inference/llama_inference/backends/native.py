@@ -8,6 +8,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import torch
 from transformers.generation.stopping_criteria import StopStringCriteria
 
 from llama_inference.backends.base import Control
@@ -19,7 +20,7 @@ from llama_inference.engine.native.architecture import Pretrained, covers_model
 from llama_inference.engine.native.engine import Engine
 from llama_inference.engine.native.jobs import JobSpec
 from llama_inference.engine.weights import Loaded
-from llama_inference.errors import InternalError, InvalidRequestError, LoadError, LoadReason
+from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError, LoadError, LoadReason
 from llama_inference.values import Generation, KvUsage, Sequence
 
 SHARE_OF_MEMORY: Final = 0.5  # of what is free after the weights; the rest is for activations and the other way
@@ -42,18 +43,23 @@ def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) 
 
     Raises:
         InvalidRequestError: transformers refuses the combination of parameters.
+        EngineLostError: the device is gone.
     """
     seed = secrets.randbits(63) if generation.seed is None else generation.seed
-    stops = None
-    if generation.stop_strings:
-        stops = StopStringCriteria(tokenizer=tokenizer, stop_strings=list(generation.stop_strings))
     jobs: list[PlannedJob] = []
+    stops = None
     for number, prompt in enumerate(generation.prompts):
         try:
+            if generation.stop_strings and stops is None:
+                stops = StopStringCriteria(tokenizer=tokenizer, stop_strings=list(generation.stop_strings))
             longest = generation.length(len(prompt))
             config = parameters.resolve(generation.parameters, longest)
             sampling = parameters.sampling(config, generation.parameters, prompt, model)
-        except (ValueError, TypeError) as error:
+        except torch.AcceleratorError as error:  # processors have tensors of their own
+            raise EngineLostError(f"the device failed: {error}") from error
+        except torch.OutOfMemoryError:
+            raise
+        except (ValueError, TypeError, RuntimeError) as error:
             message = f"transformers refuses this combination of parameters: {error}"
             raise InvalidRequestError(message) from error
         beams = parameters.beams(config)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from llama_inference.values import Json
 
 INT_MAX = 2**31 - 1
+MOST_STRINGS = 16
+MOST_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,16 @@ def strings() -> Kind:
         items: list[Json] = value if isinstance(value, list) else [value]
         if not items or not all(isinstance(item, str) and item for item in items):
             raise ValueError("must be a non-empty string or a list of non-empty strings")
+        # Each is compared with every token of the vocabulary before the first step, while all others wait.
+        if len(items) > MOST_STRINGS or sum(map(len, items)) > MOST_CHARACTERS:
+            raise ValueError(f"must be at most {MOST_STRINGS} strings of {MOST_CHARACTERS} characters in all")
+        if any("\ud800" <= character <= "\udfff" for item in items for character in item):
+            raise ValueError("holds half of a surrogate pair, which is no text: send whole characters")
         return tuple(items)
 
-    one = {"type": "string", "minLength": 1}
-    return Kind(check, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    one = {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_STRINGS}
+    return Kind(check, {"anyOf": [one, many]})
 
 
 def _token(value: Json, vocabulary: int | None) -> int:

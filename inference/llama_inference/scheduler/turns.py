@@ -78,7 +78,7 @@ class Turns:
                 self._step(self._batch)
 
     def _sort(self, ticket: Ticket, backend: Backend) -> None:
-        """Let a ticket's jobs join the batch, or line it up to run alone."""
+        """Let a ticket's jobs join the batch, or line it up to run alone; what hinders that ends this ticket only."""
         if not isinstance(backend, BatchingBackend):
             self._alone.append(ticket)
             return
@@ -86,21 +86,37 @@ class Turns:
             return
         if self._batch is None:
             self._batch = Batch(backend.executor, backend.capacity)
-        reason = backend.covers(ticket.generation)
+        jobs: dict[int, int] = {}
         try:
-            jobs = () if reason else backend.jobs(ticket.generation)
-        except RequestError as error:
-            self._end(ticket, error)
+            reason = self._submit(ticket, backend, self._batch, jobs)
+        except BaseException as error:
+            for number in jobs:
+                self._batch.cancel(number)
+            if not isinstance(error, RequestError):
+                log.exception("a request could not be admitted")
+            self._end(ticket, _told(error))
+            if _is_the_end(error):
+                self._fail_flights(_told(error))
+                raise
             return
-        batch = self._batch
-        if reason is None and not all(batch.fits(job) for job in jobs):
-            reason = "it may need more rows or entries than there are"
         if reason is not None:
             log.info("a request runs alone: %s", reason)
             self._alone.append(ticket)
             return
-        flight = self._flights[ticket] = Flight(ticket, {batch.submit(job): job.index for job in jobs})
+        flight = self._flights[ticket] = Flight(ticket, jobs)
         self._owners.update(dict.fromkeys(flight.jobs, flight))
+
+    def _submit(self, ticket: Ticket, backend: BatchingBackend, batch: Batch, numbers: dict[int, int]) -> str | None:
+        """Put a ticket's jobs into the batch, noting each; return why it must run alone instead."""
+        reason = backend.covers(ticket.generation)
+        if reason is not None:
+            return reason
+        jobs = backend.jobs(ticket.generation)
+        if not all(batch.fits(job) for job in jobs):
+            return "it may need more rows or entries than there are"
+        for job in jobs:
+            numbers[batch.submit(job)] = job.index
+        return None
 
     def _run_alone(self, ticket: Ticket, backend: Backend) -> None:
         if ticket.closed:

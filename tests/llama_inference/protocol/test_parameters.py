@@ -44,7 +44,10 @@ TOKENS = ("forced_bos_token_id", "bos_token_id", "pad_token_id", "decoder_start_
 TOKEN_OR_LIST = ("eos_token_id", "forced_eos_token_id")
 TOKEN_LISTS = ("suppress_tokens", "begin_suppress_tokens")
 OTHERS: dict[str, tuple[list[Any], list[Any]]] = {  # name → good, bad
-    "stop_strings": (["END", ["a", "b"]], ["", [], [1], ["a", ""], 7]),
+    "stop_strings": (
+        ["END", ["a", "b"], ["é" * 16] * 16],
+        ["", [], [1], ["a", ""], 7, "\ud83e", "a" * 257, ["a"] * 17],
+    ),
     "early_stopping": ([True, False, "never"], ["always", 1, 0]),
     "bad_words_ids": ([[[1]], [[1, 2], [3]]], [[], [[]], [1], [[-1]], [[100]], "x"]),
     "sequence_bias": ([[[[5, 7], -2.0]]], [[], [[5, 1.0]], [[[5], "x"]], {"5": 1}, [[[100], 1.0]]]),

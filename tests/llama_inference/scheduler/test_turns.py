@@ -207,6 +207,38 @@ async def test_a_contradiction_fails_its_request_only(engine: Engine) -> None:
     assert await tokens(good) == [(1, 2, 3)]
 
 
+async def test_a_bug_in_making_jobs_fails_its_request_only(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller hears 500, the log has the reason, and those in the batch and those to come are served."""
+    running = engine.submit(tokens=3)
+    engine.gate.let(1)
+    await engine.running(1)
+    engine.backend.jobs_fail_with = RuntimeError("a bug")
+    bad = engine.submit()
+    engine.gate.open()
+    with pytest.raises(InternalError):
+        await bad.outcome()
+    assert await tokens(running) == [(1, 2, 3)]
+    assert await tokens(engine.submit()) == [(1, 2, 3)]
+    assert "a bug" in caplog.text
+    assert not engine.deaths
+
+
+async def test_an_engine_lost_while_jobs_are_made_is_told_to_all(engine: Engine) -> None:
+    """It is not taken for a fault of the one request: the thread ends, and each caller hears 503."""
+    running = engine.submit(tokens=100)
+    engine.gate.let(1)
+    await engine.running(1)
+    engine.backend.jobs_fail_with = EngineLostError("the device failed")
+    new = engine.submit()
+    engine.gate.open()
+    for ticket in (running, new):
+        with pytest.raises(UnavailableError) as caught:
+            await ticket.outcome()
+        assert caught.value.code == "engine_lost"
+    with pytest.raises(EngineLostError):
+        await engine.task
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [(RuntimeError("a bug"), "internal_error"), (InternalError("no", code="out_of_memory"), "out_of_memory")],

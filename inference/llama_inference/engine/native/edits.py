@@ -4,6 +4,7 @@ Who is changed how is worked out on the host from token ids; the device gets one
 """
 
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +22,9 @@ def edit(scores: Tensor, rows: Seq[tuple[int, Sampling, Tokens]]) -> None:
 
     Args: rows holds the number of a row, its parameters, and its tokens so far, prompt included.
     """
-    penalized = [row for row in rows if row[1].penalizes and row[1].chain is None]
+    # A chain of transformers' processors has the repetition penalty in it, but not OpenAI's two: nobody else has them.
+    own = [(row, how if how.chain is None else replace(how, repetition=1.0), tokens) for row, how, tokens in rows]
+    penalized = [row for row in own if row[1].penalizes]
     if penalized:
         _penalize(scores, penalized)
     banned = [(row, banned_tokens(how, tokens)) for row, how, tokens in rows if how.bans and how.chain is None]

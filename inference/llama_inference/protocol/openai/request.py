@@ -28,7 +28,7 @@ TASTE: Final = frozenset({*generation.SAMPLING, *DEFAULTS, "num_return_sequences
 # Of the deployment: bounds and defaults of /predict, which mean something else here or have a name of their own.
 PREDICTS_OWN: Final = frozenset({"max_new_tokens", "num_beams", "stream", "seed", *fields.NOT_HERE})
 RENAMED: Final = {"stop": "stop_strings", "n": "num_return_sequences", "logit_bias": "sequence_bias"}
-PENALTIES: Final = ("presence_penalty", "frequency_penalty")
+OF_NO_EFFECT_WHEN_EMPTY: Final = ("presence_penalty", "frequency_penalty", "sequence_bias")
 NEITHER: Final = frozenset(
     {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "echo", "best_of"}
 )  # what a backend does not see
@@ -112,8 +112,8 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
 
 def _values(given: Mapping[str, Json], model: ModelInfo, limits: Limits) -> dict[str, Json]:
     asked = {RENAMED.get(name, name): value for name, value in given.items() if name not in NEITHER}
-    for name in PENALTIES:
-        if not asked.get(name):  # 0 asks for nothing, and any backend can do that
+    for name in OF_NO_EFFECT_WHEN_EMPTY:
+        if not asked.get(name):  # 0, or no bias at all, asks for nothing, and any backend can do that
             asked.pop(name, None)
     if "seed" in asked:
         asked["seed"] %= 2**63  # OpenAI's may be negative

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LogitsProcessorList
 
 from llama_inference.engine.native import parameters
 from llama_inference.engine.native.edits import edit
@@ -58,3 +59,11 @@ def test_frequency_and_presence_count_the_output_only() -> None:
     scores = torch.zeros(1, 10)
     edit(scores, [(0, how, np.array([3, 5, 5, 7, 7, 7], np.int64))])
     assert scores[0].tolist() == [0, 0, 0, 0, 0, -0.75, 0, -1.75, 0, 0]
+
+
+def test_frequency_and_presence_count_beside_a_chain_of_transformers() -> None:
+    """The chain has the repetition penalty, and it is not applied twice."""
+    how = Sampling(repetition=2.0, frequency=0.5, presence=0.25, prompt_length=2, chain=LogitsProcessorList())
+    scores = torch.ones(1, 10)
+    edit(scores, [(0, how, np.array([3, 5, 5, 7], np.int64))])
+    assert scores[0].tolist() == [1, 1, 1, 1, 1, 0.25, 1, 0.25, 1, 1]

@@ -144,6 +144,7 @@ def test_what_has_no_effect_is_taken() -> None:
         "max_tokens": None, "stop": None, "logit_bias": None, "stream_options": None,
     }  # fmt: skip
     assert planned(parsed(harmless)) == planned(chat())
+    assert planned(chat(logit_bias={})) == planned(chat())
 
 
 @pytest.mark.parametrize(

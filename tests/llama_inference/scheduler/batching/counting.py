@@ -70,6 +70,7 @@ class CountingBackend(PacedBackend):
     def __init__(self, gate: Gate) -> None:
         super().__init__(gate)
         self.executor = CountingExecutor(gate)
+        self.jobs_fail_with: BaseException | None = None
         self.capacity = Capacity(rows=4, tokens=64, entries=4096)
 
     def covers(self, generation: Generation) -> str | None:
@@ -77,7 +78,10 @@ class CountingBackend(PacedBackend):
         return f"{ALONE} is not counted" if ALONE in generation.parameters else None
 
     def jobs(self, generation: Generation) -> Seq[PlannedJob]:
-        """One job a sequence; top_k contradicts itself."""
+        """One job a sequence; top_k contradicts itself; or fail once as told."""
+        error, self.jobs_fail_with = self.jobs_fail_with, None
+        if error is not None:
+            raise error
         if "top_k" in generation.parameters:
             raise InvalidRequestError("top_k contradicts itself", param="top_k")
         rows = [(prompt, index) for prompt in generation.prompts for index in range(generation.sequences)]
