@@ -26,7 +26,9 @@ demo: setup
 	@$(BIN)/python -m tools.demo
 
 test: check unit cluster
-	$(BIN)/pytest -m 'cluster or slow'
+	$(BIN)/pytest -n 2 -m 'slow and not cluster'
+	$(BIN)/pytest -m 'cluster and not beside'
+	$(BIN)/pytest -n 3 --dist loadgroup -m 'cluster and beside'
 
 check: setup
 	$(BIN)/ruff check

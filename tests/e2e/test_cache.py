@@ -1,36 +1,20 @@
 """The model cache: shared by several, filled once before any GPU is claimed; and models that need no Hub at all."""
 
 import json
-from collections.abc import Generator
 from typing import Any, Final
 
 import pytest
 
 from tests.support import models
 from tests.support.cluster import LLAMA, Namespace, eventually
-from tests.support.hub.journal import Record
-from tests.support.hub.remote import RemoteHub
+from tests.support.own_repo import OwnRepo
 from tests.support.predict import Server
 from tests.support.served import small_llama
 
 pytestmark = pytest.mark.cluster
-WEIGHTS: Final = "model.safetensors"
 SHORT: Final = {"prompt": "Hello", "max_new_tokens": 16}
 SHARED: Final = {"size": "64Mi", "shared": True}
 CLAIMS: Final = "llama-operator.dev/deployment=shared.cache"
-
-
-@pytest.fixture
-def quiet(hub: RemoteHub) -> Generator[RemoteHub]:
-    """The Hub with an empty journal; it does nothing wrong any more afterwards."""
-    hub.forget_requests()
-    yield hub
-    hub.clear_faults()
-
-
-def transfers(hub: RemoteHub) -> list[Record]:
-    """The requests for the weights."""
-    return [record for record in hub.requests if record.file == WEIGHTS]
 
 
 def serves(space: Namespace, name: str) -> None:
@@ -53,13 +37,13 @@ def pods(space: Namespace, name: str) -> list[dict[str, Any]]:
     return space.list("pods", f"app.kubernetes.io/instance={name}")
 
 
-def test_a_second_one_that_shares_the_cache_downloads_nothing(space: Namespace, quiet: RemoteHub) -> None:
+def test_a_second_one_that_shares_the_cache_downloads_nothing(space: Namespace, own: OwnRepo) -> None:
     """One Job fetches it before a pod claims a GPU, two replicas and another LlamaDeployment start from there.
 
     It goes with the last of them, and not before.
     """
-    quiet.fault("stall", file=WEIGHTS, after=200_000, times=1)
-    space.apply(small_llama("first", cache=SHARED, replicas=2))
+    own.fault("stall", after=200_000, times=1)
+    space.apply(small_llama("first", own.name, cache=SHARED, replicas=2))
     fetching = space.condition("first", "ModelCached", "False DownloadStalled", seconds=90)
     assert "of 514.8 kB are there" in fetching["message"]
     assert pods(space, "first") == [], "no GPU is claimed before the model is there"
@@ -67,15 +51,15 @@ def test_a_second_one_that_shares_the_cache_downloads_nothing(space: Namespace, 
     assert startup["stage"] == "Download"
     (claim,) = space.list("persistentvolumeclaims", CLAIMS)
     assert startup["podName"].startswith(claim["metadata"]["name"])
-    quiet.clear_faults()
+    own.hub.clear_faults()
     serves(space, "first")
     download = next(
         row for row in space.there(LLAMA, "first")["status"]["startup"]["stages"] if row["name"] == "Download"
     )
     assert download["bytesDone"] == download["bytesTotal"] == 514_795
-    space.apply(small_llama("second", cache=SHARED))
+    space.apply(small_llama("second", own.name, cache=SHARED))
     serves(space, "second")
-    assert [record.sent for record in transfers(quiet)] == [499_048]
+    assert [record.sent for record in own.transfers] == [499_048]
     assert owners(space) == [["first", "second"]]
     (pod,) = pods(space, "second")
     mounts = {row["name"]: row for row in pod["spec"]["containers"][0]["volumeMounts"]}
@@ -88,19 +72,19 @@ def test_a_second_one_that_shares_the_cache_downloads_nothing(space: Namespace, 
     eventually("and its Job", lambda: not space.list("jobs"), seconds=60)
 
 
-def test_another_revision_is_fetched_beside_and_switched_to(space: Namespace, quiet: RemoteHub) -> None:
+def test_another_revision_is_fetched_beside_and_switched_to(space: Namespace, own: OwnRepo) -> None:
     """The old pods answer from the old volume until the new ones are ready; then that volume goes."""
-    quiet.add_repo(models.TINY, models.SMOLLM2, revision="next")
-    space.apply(small_llama("llama", cache={"size": "512Mi", "shared": True}))
+    own.publish(models.SMOLLM2, revision="next")
+    space.apply(small_llama("llama", own.name, cache={"size": "512Mi", "shared": True}))
     serves(space, "llama")
     (old,) = space.list("persistentvolumeclaims", CLAIMS)
-    quiet.fault("stall", file=WEIGHTS, after=200_000)
+    own.fault("stall", after=200_000)
     space.patch(LLAMA, "llama", {"spec": {"model": {"revision": "next"}}})
     space.condition("llama", "ModelCached", "False DownloadStalled", seconds=90)
     serves(space, "llama")
     names = {claim["metadata"]["name"] for claim in space.list("persistentvolumeclaims", CLAIMS)}
     assert len(names) == 2
-    quiet.clear_faults()
+    own.hub.clear_faults()
     eventually("the old volume is gone", lambda: space.get("pvc", old["metadata"]["name"]) is None, seconds=180)
     serves(space, "llama")
     (pod,) = [pod for pod in pods(space, "llama") if "deletionTimestamp" not in pod["metadata"]]
@@ -110,25 +94,25 @@ def test_another_revision_is_fetched_beside_and_switched_to(space: Namespace, qu
     assert used == names - {old["metadata"]["name"]}
 
 
-def test_a_model_in_a_volume_is_served_without_the_hub(space: Namespace, quiet: RemoteHub) -> None:
+def test_a_model_in_a_volume_is_served_without_the_hub(space: Namespace, own: OwnRepo) -> None:
     """A claim that does not exist is named; there is one that was retained, and no request goes to the Hub."""
     there = {"name": "weights", "path": "model"}
-    local = small_llama("local", model={"repo": models.TINY, "source": "pvc", "claim": there})
+    local = small_llama("local", model={"repo": own.name, "source": "pvc", "claim": there})
     del local["spec"]["cache"]
     space.apply(local)
     missing = space.condition("local", "PreflightPassed", "False ModelClaimNotFound")
     assert "there is no PersistentVolumeClaim weights" in missing["message"]
-    space.apply(small_llama("filler", cache={**SHARED, "retain": True}))
+    space.apply(small_llama("filler", own.name, cache={**SHARED, "retain": True}))
     serves(space, "filler")
     (claim,) = space.list("persistentvolumeclaims", CLAIMS)
     assert "ownerReferences" not in claim["metadata"]
     commit = space.there(LLAMA, "filler")["status"]["revision"]["commit"]
     space.run("delete", LLAMA, "filler")
-    quiet.forget_requests()
-    path = f"hub/models--{models.TINY.replace('/', '--')}/snapshots/{commit}"
+    asked = len(own.requests)
+    path = f"hub/models--{own.name.replace('/', '--')}/snapshots/{commit}"
     space.patch(LLAMA, "local", {"spec": {"model": {"claim": {"name": claim["metadata"]["name"], "path": path}}}})
     serves(space, "local")
-    assert quiet.requests == []
+    assert len(own.requests) == asked
     assert space.get("pvc", claim["metadata"]["name"]) is not None
     told = json.dumps(space.there(LLAMA, "local")["status"]["conditions"])
     assert f"is read from PersistentVolumeClaim {claim['metadata']['name']}" in told

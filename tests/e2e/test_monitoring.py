@@ -45,7 +45,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Namespa
         space.condition(NAME, "Available", "True Serving", seconds=120)
         body = space.there(LLAMA, NAME)
         monitor = service_monitor(parse(body), Key(space.name, NAME), body)
-        with prometheus(tmp_path_factory.mktemp("prometheus"), monitor) as found:
+        with prometheus(tmp_path_factory.mktemp("prometheus"), space, monitor) as found:
             eventually("the pod is read", lambda: found.value("up") == 1, seconds=60)
             server = Server(space.there("service", NAME)["spec"]["clusterIP"])
             for _ in range(CALLS):

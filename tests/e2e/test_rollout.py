@@ -131,6 +131,7 @@ def _settled(space: Namespace) -> str:
     return row["message"] if row["reason"] == "Settled" else ""
 
 
+@pytest.mark.alone
 def test_an_operator_killed_at_any_moment_restarts_nothing_and_doubles_nothing(home: Namespace) -> None:
     """Killed again and again while a rollout goes on, and after it: one rollout, one new pod, each object once."""
     available(home)
@@ -173,7 +174,7 @@ def _leads(killed: list[str]) -> bool:
 
 def test_a_rollout_without_gpus_to_spare_takes_an_old_pod_away_first(space: Namespace) -> None:
     """Five of eight GPUs are held, so one more pod finds no room: found out, not asked, and said."""
-    resources = {"gpu": {"count": 5}, "cpu": "400m", "memory": "256Mi", "sharedMemory": "64Mi"}
+    resources = {"gpu": {"count": 5}, "cpu": "100m", "memory": "256Mi", "sharedMemory": "64Mi"}
     space.apply(small_llama(NAME, models.TINY, resources=resources))
     available(space)
     space.patch(LLAMA, NAME, {"spec": {"generation": {"defaults": {"num_beams": 2}}}})

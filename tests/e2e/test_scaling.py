@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 NAME = "mock"
 PODS = ",".join(f"{key}={value}" for key, value in pod_selector(NAME).items())
 EACH = 3
-LONG = {"prompt": "Hi", "max_new_tokens": 400, "num_beams": 1}
+LONG = {"prompt": "Hi", "max_new_tokens": 200, "num_beams": 1}
 
 
 def test_scaling_down_ends_no_stream_before_its_last_token(space: Namespace) -> None:

@@ -1,6 +1,5 @@
 """From the spec to the first answer: each stage in the status, and what stops on the way is named with its fix."""
 
-from collections.abc import Generator
 from typing import Any, Final
 
 import pytest
@@ -8,16 +7,14 @@ import pytest
 from llama_operator.names import CACHE_DIR, CONTAINER
 from tests.support import models
 from tests.support.cluster import LLAMA, Namespace, eventually
-from tests.support.hub.journal import Record
-from tests.support.hub.remote import RemoteHub
 from tests.support.kubectl import kubectl_ok
+from tests.support.own_repo import OwnRepo
 from tests.support.predict import Server
 from tests.support.served import small_llama
 from tools.generate import NAMESPACE
 
 pytestmark = pytest.mark.cluster
 NAME: Final = "llama"
-WEIGHTS: Final = "model.safetensors"
 STAGES: Final = [
     "Preflight",
     "Scheduling",
@@ -32,14 +29,6 @@ STAGES: Final = [
 ]
 
 
-@pytest.fixture
-def faults(hub: RemoteHub) -> Generator[RemoteHub]:
-    """The Hub, which does nothing wrong any more afterwards."""
-    hub.forget_requests()
-    yield hub
-    hub.clear_faults()
-
-
 def startup(space: Namespace) -> dict[str, Any]:
     """status.startup."""
     return space.there(LLAMA, NAME).get("status", {}).get("startup", {})
@@ -48,11 +37,6 @@ def startup(space: Namespace) -> dict[str, Any]:
 def stage(space: Namespace, name: str) -> dict[str, Any]:
     """One stage of it."""
     return next((row for row in startup(space).get("stages", ()) if row["name"] == name), {})
-
-
-def transfers(hub: RemoteHub) -> list[Record]:
-    """The requests for the weights."""
-    return [record for record in hub.requests if record.file == WEIGHTS]
 
 
 def warnings(space: Namespace) -> dict[str, str]:
@@ -77,21 +61,19 @@ def cached_in(size: str) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": CONTAINER, "volumeMounts": [mount]}], "volumes": [volume]}}
 
 
-def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(
-    space: Namespace, faults: RemoteHub
-) -> None:
+def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(space: Namespace, own: OwnRepo) -> None:
     """The next request asks for what is missing alone; then a condition and an event say that no byte comes."""
-    faults.fault("cut", file=WEIGHTS, after=200_000, times=1)
-    faults.fault("stall", file=WEIGHTS, after=250_000, times=2)
-    space.apply(small_llama(NAME))
+    own.fault("cut", after=200_000, times=1)
+    own.fault("stall", after=250_000, times=2)
+    space.apply(small_llama(NAME, own.name))
     stalled = space.condition(NAME, "ModelCached", "False DownloadStalled", seconds=90)
     assert "no byte has come from the Hub for 3 seconds" in stalled["message"]
     assert "(465.7 kB of 514.8 kB are there)" in stalled["message"]
     assert space.there(LLAMA, NAME)["status"]["phase"] == "Downloading"
     eventually("an event says so", lambda: "DownloadStalled" in warnings(space))
-    faults.clear_faults()
+    own.hub.clear_faults()
     space.condition(NAME, "Available", "True Serving", seconds=120)
-    first, second = transfers(faults)
+    first, second = own.transfers
     assert (first.sent, second.range) == (200_000, "bytes=200000-")
     assert first.sent + second.sent == 499_048
     rows = startup(space)["stages"]
@@ -105,12 +87,12 @@ def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(
     assert not [line for line in starting if space.name in line], "what is over is named no more"
 
 
-def test_a_full_disk_is_told_with_numbers_before_the_first_byte(space: Namespace, faults: RemoteHub) -> None:
+def test_a_full_disk_is_told_with_numbers_before_the_first_byte(space: Namespace, own: OwnRepo) -> None:
     """The volume is smaller than it says; a larger one is all it takes."""
-    space.apply(small_llama(NAME, podTemplate=cached_in("256Ki"), rollout={"strategy": "Recreate"}))
+    space.apply(small_llama(NAME, own.name, podTemplate=cached_in("256Ki"), rollout={"strategy": "Recreate"}))
     full = space.condition(NAME, "ModelCached", "False DiskFull", seconds=90)
     assert "has 0.00 GB free" in full["message"]
-    assert transfers(faults) == []
+    assert own.transfers == []
     space.patch(LLAMA, NAME, {"spec": {"podTemplate": cached_in("8Mi")}})
     space.condition(NAME, "Available", "True Serving", seconds=120)
 
@@ -130,7 +112,7 @@ def test_an_image_that_does_not_exist_is_named_and_another_is_taken(space: Names
 
 def test_too_little_memory_to_load_is_told_and_more_suffices(space: Namespace) -> None:
     """The kernel kills the server in the middle of the weights; the limit is the field to raise."""
-    tight = {"gpu": {"count": 1}, "cpu": "400m", "memory": "256Mi", "memoryLimit": "420Mi", "sharedMemory": "64Mi"}
+    tight = {"gpu": {"count": 1}, "cpu": "100m", "memory": "256Mi", "memoryLimit": "420Mi", "sharedMemory": "64Mi"}
     space.apply(
         small_llama(NAME, models.SMOLLM2, resources=tight, cache={"size": "512Mi"}, rollout={"strategy": "Recreate"})
     )

@@ -1,9 +1,11 @@
-"""A real Prometheus beside the cluster, which finds pods by the Kubernetes API as the Prometheus Operator tells it to.
+"""A real Prometheus beside the cluster, which reads the pods that a ServiceMonitor names.
 
-Debian's package, unpacked and not installed: installing it would start a server.
+Debian's package, unpacked and not installed: installing it would start a server. It is built without the part that
+asks Kubernetes for pods, so that is done here, by the rules of the Prometheus Operator.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from devcluster.commands import run
 from devcluster.errors import CommandFailedError
 from devcluster.layout import Layout
 from devcluster.packages import update_lists
-from tests.support.cluster import eventually, kubeconfig
+from tests.support.cluster import Namespace, eventually
 from tests.support.predict import Server
 
 PACKAGE: Final = "prometheus"
@@ -77,9 +79,9 @@ def check_metrics(text: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, monitor: Mapping[str, Any]) -> Generator[Prometheus]:
+def prometheus(folder: Path, space: Namespace, monitor: Mapping[str, Any]) -> Generator[Prometheus]:
     """Run one that reads what a ServiceMonitor names; `folder` holds its configuration, data and log."""
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(monitor)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(space, monitor)))
     port = unused_port()
     command = [
         programs() / "prometheus",
@@ -104,36 +106,33 @@ def _answers(found: Prometheus) -> bool:
         return False
 
 
-def _configuration(monitor: Mapping[str, Any]) -> dict[str, Any]:
+def _targets(space: Namespace, monitor: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the Prometheus Operator makes of a ServiceMonitor: its documentation has the rules.
 
     https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.ServiceMonitor
     """
-    spec, namespace = monitor["spec"], monitor["metadata"]["namespace"]
+    spec = monitor["spec"]
     (endpoint,) = spec["endpoints"]
-    service = "__meta_kubernetes_service"
-    wanted = {f"{service}_label_{_label(key)}": value for key, value in spec["selector"]["matchLabels"].items()}
-    kept = {**wanted, "__meta_kubernetes_endpointslice_port_name": endpoint["port"]}
-    copied = {
-        "__meta_kubernetes_namespace": "namespace",
-        f"{service}_name": "service",
-        "__meta_kubernetes_pod_name": "pod",
-        **{f"{service}_label_{_label(key)}": _label(key) for key in spec.get("targetLabels", ())},
-    }
+    selector = ",".join(f"{key}={value}" for key, value in spec["selector"]["matchLabels"].items())
+    found: list[dict[str, Any]] = []
+    for service in space.list("services", selector):
+        meta = service["metadata"]
+        copied = {re.sub(r"\W", "_", key): meta["labels"][key] for key in spec.get("targetLabels", ())}
+        for part in space.list("endpointslices", f"kubernetes.io/service-name={meta['name']}"):
+            ports = [row["port"] for row in part["ports"] if row["name"] == endpoint["port"]]
+            for end in part.get("endpoints") or ():
+                labels = {"namespace": space.name, "service": meta["name"], "pod": end["targetRef"]["name"], **copied}
+                targets = [f"{address}:{port}" for address in end["addresses"] for port in ports]
+                found.append({"targets": targets, "labels": labels})
+    return found
+
+
+def _configuration(space: Namespace, monitor: Mapping[str, Any]) -> dict[str, Any]:
+    (endpoint,) = monitor["spec"]["endpoints"]
     job = {
         "job_name": "monitored",
         "metrics_path": endpoint["path"],
         "scrape_interval": "1s",  # the monitor's own is for clusters that live longer
-        "kubernetes_sd_configs": [
-            {"role": "endpointslice", "kubeconfig_file": str(kubeconfig()), "namespaces": {"names": [namespace]}}
-        ],
-        "relabel_configs": [
-            *({"source_labels": [label], "regex": value, "action": "keep"} for label, value in kept.items()),
-            *({"source_labels": [source], "target_label": target} for source, target in copied.items()),
-        ],
+        "static_configs": _targets(space, monitor),
     }
     return {"scrape_configs": [job]}
-
-
-def _label(name: str) -> str:
-    return "".join(char if char.isalnum() else "_" for char in name)

@@ -26,7 +26,7 @@ def small_llama(name: str, repo: str = models.TINY, **spec: Any) -> dict[str, An
         "metadata": {"name": name},
         "spec": {
             "model": {"repo": repo},
-            "resources": {"gpu": {"count": 1}, "cpu": "400m", "memory": "256Mi", "sharedMemory": "64Mi"},
+            "resources": {"gpu": {"count": 1}, "cpu": "100m", "memory": "256Mi", "sharedMemory": "64Mi"},
             "cache": {"size": "64Mi"},
             **spec,
         },
