@@ -28,6 +28,7 @@ from llama_operator.cluster.usage import Usages
 from llama_operator.plan.build import named_refs
 from llama_operator.plan.cost import cost_of, is_due
 from llama_operator.plan.observed import Key, NodeOffer, Object, Observed, Ref, SecretFact, ref_of
+from llama_operator.plan.source import claims_of
 
 _MOST_EVENTS: Final = 50
 
@@ -76,6 +77,9 @@ class Observer:
             self._shared(key, wanted=shared),
             self._downloads(key, wanted=shared),
         )
+        if not shared and _named_shared(own):
+            caches = await self._shared(key, wanted=True)
+            downloads = await self._downloads(key, wanted=True)
         children = {**own, **caches}
         unready = [pod for pod in (*pods, *downloads) if not _is_ready(pod) and not _is_over(pod)]
         unplaced = sum(not pod.get("spec", {}).get("nodeName") for pod in unready)
@@ -179,6 +183,12 @@ class Observer:
         found = await self._cluster.list(EVENT, key.namespace, fields=fields)
         ours = [event for event in found if event["involvedObject"].get("uid") in uids]
         return tuple(sorted(ours, key=_last_seen, reverse=True)[:_MOST_EVENTS])
+
+
+def _named_shared(children: Mapping[Ref, Object]) -> bool:
+    """Whether a rollout that may be gone back to has a shared cache, whatever the spec says now."""
+    templates = (obj["data"]["template"] for ref, obj in children.items() if ref.kind == "ControllerRevision")
+    return any(name.startswith(names.SHARED_PREFIX) for pod in templates for name in claims_of(pod))
 
 
 def _is_ready(pod: Object) -> bool:

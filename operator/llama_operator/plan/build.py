@@ -83,21 +83,25 @@ def build_plan(
     checked = preflight or PreflightResult()
     wanted, after = _rollout(spec, seen, settings, checked, before)
     keys = api_keys.compiled(seen.key_secrets) if seen.key_secrets is not None else None
-    cache = tuple(_cache(spec, seen, settings, checked, wanted.template))
+    loaded = _loaded(spec, seen, checked, before)
+    size = checked.model_bytes if before.keep is None else None
+    cache = tuple(_cache(loaded, seen, settings, wanted.template, model_bytes=size)) if loaded else ()
     account, *around = map(stamped, _parts(spec, seen, settings, keys))
-    policies = map(stamped, _policies(spec, seen, settings, _revision(spec, seen, checked)))
+    policies = map(stamped, _policies(*(loaded or (spec, "")), seen, settings))
     parts = (account, *policies, *cache, *around)
     workload = stamped(_workload(spec, seen, wanted, before))
-    waits = sharing.waits(cache, seen) and before.keep is None
+    waits = sharing.waits(cache, seen)
     foreign = tuple(ref for ref in map(ref_of, (*parts, workload)) if _is_foreign(ref, seen))
     missing = tuple(ref for ref in map(ref_of, (*parts, workload)) if ref.kind in OPTIONAL_KINDS - seen.kinds)
-    claims = () if foreign else tuple(_claims((*parts, workload), seen, kept=before.keep is not None))
-    waiting = tuple(ref for ref in claims if waits and ref == ref_of(workload))
-    held = claims if preflight is not None and preflight.holds else waiting
+    new = () if foreign else tuple(_claims((*parts, workload), seen))
+    waiting = tuple(ref for ref in new if waits and ref == ref_of(workload))
+    claims = new if before.keep is None else ()  # a way back is held by no check
+    held = (*waiting, *(claims if preflight is not None and preflight.holds else ()))
     left = bool(foreign) or ref_of(workload) in held
     known = replace(before if left else after, surges=surging(workload))
     notes = tuple(stamped(revisions.written(row, seen.key, seen.body)) for row in known.revisions)
     desired = (*parts, *notes, workload)
+    mounted = {name for pod in (*seen.pods, *_templates(seen, wanted, known)) for name in source.claims_of(pod)}
     return Plan(
         desired=desired,
         apply=tuple(
@@ -112,10 +116,10 @@ def build_plan(
             )
         ),
         prune=(
-            *_unwanted(seen, {ref_of(obj) for obj in desired}),
+            *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted)}),
             *(ref_of(obj) for obj in cache if obj["kind"] == "Job" and sharing.outdated(obj, seen)),
         ),
-        release=tuple(sharing.left_behind(seen, map(ref_of, desired), _templates(seen, wanted))),
+        release=tuple(sharing.left_behind(seen, mounted | {ref_of(obj).name for obj in desired})),
         cache=cache[0]["metadata"]["name"] if cache else None,
         waits=waits,
         foreign=foreign,
@@ -127,13 +131,13 @@ def build_plan(
     )
 
 
-def _claims(desired: Iterable[Object], seen: Observed, *, kept: bool) -> Iterator[Ref]:
-    """Yield what would create a volume, or pods that are not there; `kept` pods go back to what they were."""
+def _claims(desired: Iterable[Object], seen: Observed) -> Iterator[Ref]:
+    """Yield what would create a volume, or pods that are not there."""
     for obj in desired:
         ref = ref_of(obj)
         if ref == sleep.gateway_ref(seen.key):
             continue  # it has no GPU, and its room is next to nothing
-        if _is_claim(obj, seen.children.get(ref)) and not (kept and ref.kind == "Deployment"):
+        if _is_claim(obj, seen.children.get(ref)):
             yield ref
 
 
@@ -151,24 +155,39 @@ def _is_claim(obj: Object, live: Object | None) -> bool:
     return not same or obj["spec"]["replicas"] > live["spec"].get("replicas", 1)
 
 
+def _loaded(
+    spec: LlamaDeploymentSpec, seen: Observed, preflight: PreflightResult, rollout: Rollout
+) -> tuple[LlamaDeploymentSpec, str] | None:
+    """Return the spec with the model that the pods are to load, and its revision; None if pods go back to no cache."""
+    if rollout.keep is None:
+        return spec, _revision(spec, seen, preflight)
+    return source.as_loaded(spec, seen.key.name, rollout.keep.template)
+
+
 def _cache(
-    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, preflight: PreflightResult, template: Object
+    loaded: tuple[LlamaDeploymentSpec, str],
+    seen: Observed,
+    settings: PlanSettings,
+    template: Object,
+    *,
+    model_bytes: int | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the volume that the model is kept in, stamped, and the Job that fills one that is shared."""
+    spec, revision = loaded
     if source.is_shared(spec):
-        revision = _revision(spec, seen, preflight)
-        yield sharing.claim(spec, seen, revision, model_bytes=preflight.model_bytes)
+        yield sharing.claim(spec, seen, revision, model_bytes=model_bytes)
         endpoint = spec.model.endpoint or settings.hub_endpoint
         if found := sharing.job(spec, seen, revision, template, endpoint):
             yield stamped(found)
     elif spec.model.source == "hub":
         live = seen.children.get(wanted_refs(seen.key).cache)
-        yield stamped(objects.cache(spec, seen.key, seen.body, live, model_bytes=preflight.model_bytes))
+        yield stamped(objects.cache(spec, seen.key, seen.body, live, model_bytes=model_bytes))
 
 
-def _templates(seen: Observed, wanted: Revision) -> Iterator[Object]:
-    """Yield the pod templates that pods may yet be made of."""
+def _templates(seen: Observed, wanted: Revision, rollout: Rollout) -> Iterator[Object]:
+    """Yield the pod templates that pods may yet be made of, and those that may be gone back to."""
     yield wanted.template
+    yield from (row.template for row in revisions.needed(rollout.revisions))
     if live := seen.children.get(wanted_refs(seen.key).workload):
         yield live["spec"]["template"]
 
@@ -189,7 +208,7 @@ def _parts(
 
 
 def _policies(
-    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, revision: str
+    spec: LlamaDeploymentSpec, revision: str, seen: Observed, settings: PlanSettings
 ) -> Iterator[dict[str, Any]]:
     """Yield who may reach the pods and what they may reach, for each kind of pod; nothing where nobody restricts it."""
     key, owner = seen.key, seen.body

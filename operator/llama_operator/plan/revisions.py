@@ -5,7 +5,7 @@ A log: numbers only grow, and a template that is wanted again is another rollout
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -110,6 +110,19 @@ def advance(rollout: Rollout, wanted: Revision, live: Object | None) -> tuple[Re
 
 def _goes_on(newest: Revision, live: Object | None) -> bool:
     return newest.outcome == "Progressing" or live is None or current(live) == newest.number
+
+
+def last_good(rows: tuple[Revision, ...]) -> Revision | None:
+    """Return the last rollout before the newest one that succeeded with another template."""
+    others = (row for row in reversed(rows[:-1]) if row.outcome == "Succeeded")
+    return next((row for row in others if template_of(row) != template_of(rows[-1])), None)
+
+
+def needed(rows: tuple[Revision, ...]) -> Iterator[Revision]:
+    """Yield the rollouts whose model has to stay: the newest, and the last that served until the newest does."""
+    yield from rows[-1:]
+    if rows and rows[-1].outcome != "Succeeded" and (good := last_good(rows)):
+        yield good
 
 
 def _superseded(row: Revision, by: Revision) -> Revision:

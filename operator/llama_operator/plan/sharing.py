@@ -6,7 +6,7 @@ under a field manager of its own, so that none takes away another's. The Job has
 that owns it, both would wait for each other to go, for a volume stays while the Job's pod names it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llama_operator import names
@@ -64,7 +64,7 @@ def claim(
     """
     name = names.shared_claim(spec.model.repo, revision)
     wanted, live = spec.cache, seen.children.get(claim_ref(name))
-    size = wanted.size or cache_size(spec.model.repo, model_bytes)
+    size = wanted.size or _size(spec.model.repo, model_bytes, seen)
     found: dict[str, Any] = {"accessModes": [wanted.access_mode]}
     storage_class = wanted.storage_class_name
     if live is not None:
@@ -83,6 +83,20 @@ def claim(
     if not retained:
         obj["metadata"]["ownerReferences"] = [_reference(seen)]
     return obj
+
+
+def _size(repo: str, model_bytes: int | None, seen: Observed) -> str:
+    """Return the size by the model's files, else that of the largest volume of another revision, else by the name."""
+    others = [
+        obj["spec"]["resources"]["requests"]["storage"]
+        for ref, obj in seen.children.items()
+        if ref.kind == "PersistentVolumeClaim" and is_shared(obj) and _repo_of(obj) == repo
+    ]
+    return max(others, key=amount) if others and model_bytes is None else cache_size(repo, model_bytes)
+
+
+def _repo_of(claim: Object) -> str:
+    return (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_CONTENT, "").rpartition("@")[0]
 
 
 def _is_retained(live: Object) -> bool:
@@ -122,7 +136,7 @@ def job(
     """Return the Job that fills the cache, made of the serving pods' `template`; None before the volume is there."""
     name = names.shared_claim(spec.model.repo, revision)
     volume = seen.children.get(claim_ref(name))
-    if volume is None or not is_shared(volume):
+    if volume is None or not is_shared(volume) or "deletionTimestamp" in volume["metadata"]:
         return None
     pod = {
         "metadata": {"labels": names.shared_labels()},
@@ -208,18 +222,11 @@ def _keeper(job: Object) -> str | None:
     return (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_KEEPER)
 
 
-def left_behind(seen: Observed, keep: Iterable[Ref], templates: Iterable[Object]) -> Iterator[Ref]:
-    """Yield the shared objects that we own and need no more: not wanted, and in no pod or pod template of ours."""
-    used = {ref.name for ref in keep} | {name for pod in (*seen.pods, *templates) for name in _claims_of(pod)}
+def left_behind(seen: Observed, used: Collection[str]) -> Iterator[Ref]:
+    """Yield the shared objects that we own and need no more, for they are not of the volumes that are `used`."""
     for ref, obj in seen.children.items():
         if is_shared(obj) and owns(seen, obj) and ref.name not in used and "deletionTimestamp" not in obj["metadata"]:
             yield ref
-
-
-def _claims_of(pod: Object) -> Iterator[str]:
-    for volume in pod.get("spec", {}).get("volumes") or ():
-        if found := volume.get("persistentVolumeClaim"):
-            yield found["claimName"]
 
 
 def waits(desired: Iterable[Object], seen: Observed) -> bool:

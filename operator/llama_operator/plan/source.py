@@ -8,6 +8,7 @@
 | oci | | an image volume, read only | whoever built the image |
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llama_operator import names
@@ -34,6 +35,34 @@ def claim_name(spec: LlamaDeploymentSpec, name: str, revision: str) -> str | Non
     if spec.model.source != "hub":
         return None
     return names.shared_claim(spec.model.repo, revision) if spec.cache.shared else names.cache_claim(name)
+
+
+def as_loaded(
+    spec: LlamaDeploymentSpec, name: str, template: Mapping[str, Any]
+) -> tuple[LlamaDeploymentSpec, str] | None:
+    """Return the spec with the model and the cache that a pod template of earlier has, and the revision of it.
+
+    How it is fetched is still the present spec's: the token of then may be gone. None if it has no cache.
+    """
+    server = next(row for row in template["spec"]["containers"] if row["name"] == names.CONTAINER)
+    env = {row["name"]: row.get("value") for row in server.get("env") or ()}
+    repo, revision = env.get(Env.MODEL), env.get(Env.REVISION)
+    if not repo or not revision:
+        return None
+    shared = {names.shared_claim(repo, revision): True, names.cache_claim(name): False}
+    found = next((shared[row] for row in claims_of(template) if row in shared), None)
+    if found is None:
+        return None
+    model = spec.model.model_copy(update={"repo": repo, "source": "hub", "claim": None, "image": None})
+    cache = spec.cache.model_copy(update={"shared": found})
+    return spec.model_copy(update={"model": model, "cache": cache}), revision
+
+
+def claims_of(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the PVCs that a pod or pod template mounts."""
+    for volume in pod.get("spec", {}).get("volumes") or ():
+        if found := volume.get("persistentVolumeClaim"):
+            yield found["claimName"]
 
 
 def token_secret(spec: LlamaDeploymentSpec) -> tuple[str, str]:

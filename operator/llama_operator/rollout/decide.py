@@ -32,16 +32,10 @@ def decide(spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings) ->
         return _by_hand(known, spec.rollout.rollback_to, live, seen)
     newest = known.newest
     if newest is not None and newest.outcome == "RolledBack" and spec.rollout.auto_rollback:
-        good = last_good(rows)
+        good = revisions.last_good(rows)
         if good is not None and newest.intent == intent(spec, seen.key, settings):
             return replace(known, keep=good, why="RolledBack")
     return known
-
-
-def last_good(rows: tuple[Revision, ...]) -> Revision | None:
-    """Return the last rollout before the newest one that succeeded with another template."""
-    others = (row for row in reversed(rows[:-1]) if row.outcome == "Succeeded")
-    return next((row for row in others if revisions.template_of(row) != revisions.template_of(rows[-1])), None)
 
 
 def _judged(
@@ -52,7 +46,7 @@ def _judged(
         return row  # it is not in place yet, or not any more
     if is_complete(live):
         return replace(row, outcome="Succeeded", finished=revisions.stamp(seen.now))
-    if spec.rollout.paused or not spec.rollout.auto_rollback or last_good(rows) is None:
+    if spec.rollout.paused or not spec.rollout.auto_rollback or revisions.last_good(rows) is None:
         return row
     found = failure(spec, seen, live, row.number)
     return row if found is None else _failed(row, found, seen)

@@ -97,12 +97,22 @@ def _cached(facts: Facts) -> Answer:
         return True, Reason.CACHED, f"{model.repo} is read from PersistentVolumeClaim {model.claim.name}"
     if model.image is not None:
         return True, Reason.CACHED, f"{model.repo} is read from image {model.image.reference}"
+    repo, revision = _model(facts)
     filled = is_shared(facts.spec) and facts.cache is not None
     if not facts.waits_for_cache and (filled or facts.ready or has_done(startup, "Download") or _was_cached(facts)):
-        return True, Reason.CACHED, f"{model.repo} at {model.revision} is in PersistentVolumeClaim {facts.cache}"
+        return True, Reason.CACHED, f"{repo} at {revision} is in PersistentVolumeClaim {facts.cache}"
     if server_stage(startup) in ("Resolve", "Download"):
-        return False, Reason.DOWNLOADING, f"{model.repo} is being fetched{_share(facts)}"
+        return False, Reason.DOWNLOADING, f"{repo} is being fetched{_share(facts)}"
     return _stopped(facts) if not facts.spec.replicas else _waiting(facts)
+
+
+def _model(facts: Facts) -> tuple[str, str]:
+    """Return repository and revision that the pods are to load: where they go back, maybe others than the spec's."""
+    model, keep = facts.spec.model, facts.rollout.keep
+    if keep is None:
+        return model.repo, model.revision
+    kept = rollouts.revision_kept(keep)
+    return kept.repo, kept.requested
 
 
 def _was_cached(facts: Facts) -> bool:

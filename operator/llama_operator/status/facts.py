@@ -94,7 +94,7 @@ def gather(
         *problems.of_objects(seen, plan, outcome),
         *problems.of_gateway(spec, seen),
         *problems.of_preflight(preflight),
-        *(problems.of_rollout(spec, plan.rollout) if plan is not None else ()),
+        *(problems.of_rollout(spec, plan.rollout, waits=waits) if plan is not None else ()),
         *placement.of_deployment(deployment),
         *(placement.of_job(seen, plan.cache) if plan is not None and fetching == () else ()),
         *(

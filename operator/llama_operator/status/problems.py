@@ -110,7 +110,7 @@ def _taken(ref: Ref, seen: Observed) -> Problem:
     )
 
 
-def of_rollout(spec: LlamaDeploymentSpec, rollout: Rollout) -> Iterator[Problem]:
+def of_rollout(spec: LlamaDeploymentSpec, rollout: Rollout, *, waits: bool = False) -> Iterator[Problem]:
     """Yield why the pods are not those of the spec."""
     newest, keep = rollout.newest, rollout.keep
     if rollout.why == "NoSuchRevision":
@@ -121,9 +121,10 @@ def of_rollout(spec: LlamaDeploymentSpec, rollout: Rollout) -> Iterator[Problem]
             "them, or remove the field",
         )
     elif rollout.why == "RolledBack" and newest is not None and keep is not None:
+        runs = "runs again once its model is fetched anew" if waits else "runs again"
         yield Problem(
             Reason.ROLLED_BACK,
-            f"revision {newest.number} failed and revision {keep.number} runs again ({newest.reason}: "
+            f"revision {newest.number} failed and revision {keep.number} {runs} ({newest.reason}: "
             f"{newest.message}); change the spec, which is not tried again as it is",
         )
 
