@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import get_args
@@ -158,7 +160,11 @@ class _Process(uvicorn.Server):
         self._drain = asyncio.create_task(self._drain_and_stop())
 
     async def _drain_and_stop(self) -> None:
+        began = time.monotonic()
         in_time = await self._server.drain()
+        # What has been computed may still be on its way to a caller that reads slowly.
+        left = self._settings.drain_seconds - (time.monotonic() - began)
+        self.config.timeout_graceful_shutdown = max(connections.LAST_SECONDS, math.ceil(left))
         log.info("drained" if in_time else "the drain took too long: what ran was ended")
         self.should_exit = True
 

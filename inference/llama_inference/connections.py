@@ -22,6 +22,7 @@ from llama_inference.settings import Settings
 from llama_inference.values import Json
 
 KEEP_ALIVE_S: Final = 75
+LAST_SECONDS = 5  # for what callers have not read yet when all is computed
 # After a probe: when to look whether it was refused; the last is when the next probe is due.
 LOOKS_S: Final = (0.01, 0.05, 0.2, 1.0, 2.0)
 EVENT_STREAM: Final = b"text/event-stream"
@@ -43,7 +44,7 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=LAST_SECONDS,
         server_header=False,
     )
 

@@ -87,7 +87,7 @@ def test_a_deleted_child_comes_back(space: Namespace, kind: str) -> None:
     """Somebody's slip is mended at once."""
     settled(space)
     old = space.there(*child(kind))["metadata"]["uid"]
-    space.run("delete", *child(kind))
+    space.run("delete", *child(kind), "--wait=false")
     eventually(
         f"the {kind} is back", lambda: (space.get(*child(kind)) or {"metadata": {"uid": old}})["metadata"]["uid"] != old
     )

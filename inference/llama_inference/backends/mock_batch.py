@@ -11,6 +11,7 @@ from typing import Final
 
 from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.mock import MockBackend, words
+from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.plan import Report, StepPlan
 from llama_inference.values import FinishReason, Generation, Sequence
 
@@ -42,7 +43,7 @@ class MockSpec:
     width: int
     returned: int
     stops: tuple[str, ...]
-    max_time: float | None
+    clock: Clock
 
 
 class _Job:
@@ -53,7 +54,7 @@ class _Job:
         self.due = now + pace.first_token_s
         self.tokens: list[int] = []
         self._words: Iterator[int] = words()
-        self._until = None if spec.max_time is None else now + spec.max_time
+        spec.clock.start(now)
 
     def next(self, pace: Pace, now: float) -> FinishReason | None:
         """Take the next token; return why the job ends with it, None when it goes on."""
@@ -67,7 +68,7 @@ class _Job:
             return FinishReason.STOP
         if len(self.tokens) >= self.spec.room:
             return FinishReason.LENGTH
-        return FinishReason.TIME if self._until is not None and now >= self._until else None
+        return FinishReason.TIME if self.spec.clock.is_over(now) else None
 
     def _stopped(self) -> bool:
         text = bytes(self.tokens).decode(errors="replace")
@@ -144,6 +145,7 @@ class BatchingMock(MockBackend):
     def jobs(self, generation: Generation) -> list[PlannedJob]:
         """One job a sequence, or one a beam search."""
         beams = generation.parameters.get("num_beams") or 1
+        clock = Clock(generation.max_time)
         each, returned = (1, generation.sequences) if beams > 1 else (generation.sequences, 1)
         return [
             PlannedJob(
@@ -153,7 +155,7 @@ class BatchingMock(MockBackend):
                     width=beams,
                     returned=returned,
                     stops=generation.stop_strings,
-                    max_time=generation.max_time,
+                    clock=clock,
                 ),
                 index=number * generation.sequences + sequence,
                 width=beams,

@@ -14,6 +14,7 @@ from transformers.generation.stopping_criteria import StopStringCriteria
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.transformers_backend import TransformersBackend
+from llama_inference.engine.clock import Clock
 from llama_inference.engine.device import free_memory
 from llama_inference.engine.native import parameters
 from llama_inference.engine.native.architecture import Pretrained, covers_model
@@ -46,6 +47,7 @@ def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) 
         EngineLostError: the device is gone.
     """
     seed = secrets.randbits(63) if generation.seed is None else generation.seed
+    clock = Clock(generation.max_time)
     jobs: list[PlannedJob] = []
     stops = None
     for number, prompt in enumerate(generation.prompts):
@@ -72,7 +74,7 @@ def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) 
                 beams=beams,
                 seed=_mixed(seed, number, sequence),
                 stops=stops,
-                max_time=generation.max_time,
+                clock=clock,
             )
             index = number * generation.sequences + sequence
             most = len(prompt) + room * spec.width

@@ -9,18 +9,18 @@ import logging
 import queue
 import secrets
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from collections.abc import Sequence as Seq
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.tokens import Tokens
+from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.plan import Prefill, Report, StepPlan
 from llama_inference.errors import EngineLostError, InternalError, LoadError, LoadReason, RequestError
 from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
@@ -47,7 +47,7 @@ class StreamSpec:
     call: Any
     prompt: int
     width: int = 1
-    max_time: float | None = None
+    clock: Clock = field(default_factory=lambda: Clock(None))
 
 
 class LoopThread:
@@ -84,18 +84,13 @@ class _Job:
         self.spec = spec
         self.stream: Future[None] | None = None
         self.tokens: list[int] = []
-        self._until = None if spec.max_time is None else time.monotonic() + spec.max_time
-
-    @property
-    def expired(self) -> bool:
-        """Whether `max_time` is up."""
-        return self._until is not None and time.monotonic() > self._until
+        spec.clock.start()
 
     def report(self, number: int, chunk: Chunk) -> Report:
         """Take what has arrived; what is there when `max_time` is up is the output."""
         self.tokens += chunk.tokens
         done = chunk.done
-        if done is None and self.expired:
+        if done is None and self.spec.clock.expired:
             done = (Sequence(tuple(self.tokens), FinishReason.TIME),)
         tokens = chunk.tokens if self.spec.width == 1 else ()
         return Report(job=number, tokens=tokens, entries=self.spec.prompt + max(1, len(self.tokens)) - 1, done=done)
@@ -139,7 +134,7 @@ class StreamExecutor:
                 self._start(prefill.job)
         failed: dict[int, Report] = {}
         events = self._wait()
-        chunks = {number: Chunk() for number, job in self._jobs.items() if job.expired}
+        chunks = {number: Chunk() for number, job in self._jobs.items() if job.spec.clock.expired}
         for number, event in events:
             if isinstance(event, Chunk):
                 before = chunks.get(number, Chunk())
@@ -235,13 +230,14 @@ class StreamingBackend(ABC):
         """One job a sequence, or one a beam search; raises as `call` does."""
         beams = generation.parameters.get("num_beams") or 1
         seed = secrets.randbits(63) if generation.seed is None else generation.seed
+        clock = Clock(generation.max_time)
         return [
             PlannedJob(
                 spec=StreamSpec(
                     call=self.call(generation, prompt, mixed(seed, number, sequence)),
                     prompt=len(prompt),
                     width=beams,
-                    max_time=generation.max_time,
+                    clock=clock,
                 ),
                 index=number * generation.sequences + sequence,
                 width=beams,

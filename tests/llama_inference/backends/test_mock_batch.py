@@ -1,6 +1,7 @@
 """The mock that a server runs: latency and rate of each request, many at once, through the real batch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,14 @@ def test_room_stop_strings_and_time_end_an_output() -> None:
         if done:
             ends[job] = done[0].finish_reason
     assert ends == {0: FinishReason.LENGTH, 1: FinishReason.STOP, 2: FinishReason.TIME}
+
+
+def test_the_time_is_that_of_the_whole_request() -> None:
+    """The second prompt waits for the first one's row: its time is over with the first token."""
+    bench = Bench(Pace(token_s=0.1), rows=1)
+    bench.submit(replace(a_request(50, max_time=0.25), prompts=((1,), (2,))))
+    lengths = [len(done[0].token_ids) for *_, done in bench.run() if done]
+    assert lengths[1] == 1 < lengths[0]
 
 
 def test_beams_and_sequences_are_answered_in_order() -> None:

@@ -1,13 +1,13 @@
 """What the engine remembers of each job: its tokens, its chance, where its beams' pasts lie, and when it must end."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 
+from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.beams import BeamSearch, Flags
 from llama_inference.engine.native.edits import Tokens
@@ -29,7 +29,7 @@ class JobSpec:
         beams: the beam search, None for a plain sequence.
         seed: of everything that is drawn for this job.
         stops: transformers' `StopStringCriteria`, None when there are no stop strings.
-        max_time: seconds from the first step on.
+        clock: of the request, which its jobs share; it starts with the first step of the first.
     """
 
     prompt: tuple[int, ...]
@@ -38,29 +38,12 @@ class JobSpec:
     beams: Beams | None = None
     seed: int = 0
     stops: Pretrained = None
-    max_time: float | None = None
+    clock: Clock = field(default_factory=lambda: Clock(None))
 
     @property
     def width(self) -> int:
         """Rows that decode at the same time."""
         return 1 if self.beams is None else self.beams.width
-
-
-class _Clock:
-    """When a job's time is over."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._until: float | None = None
-
-    def start(self) -> None:
-        """Start, once."""
-        if self._seconds is not None and self._until is None:
-            self._until = time.monotonic() + self._seconds
-
-    @property
-    def expired(self) -> bool:
-        return self._until is not None and time.monotonic() > self._until
 
 
 class SequenceJob:
@@ -74,7 +57,7 @@ class SequenceJob:
 
     def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
-        self.clock = _Clock(spec.max_time)
+        self.clock = spec.clock
         self.seat: Place | None = None
         self.kept = 0
         self._tokens = np.empty(spec.max_length, np.int64)
@@ -120,7 +103,7 @@ class BeamJob:
 
     def __init__(self, spec: JobSpec, how: Beams) -> None:
         self.spec = spec
-        self.clock = _Clock(spec.max_time)
+        self.clock = spec.clock
         self._how = how
         self._stopped = stopping(spec.stops)
         self.restart()

@@ -46,6 +46,15 @@ def test_time_ends_a_job_with_what_is_there(tiny: Bench, beams: int) -> None:
     assert [rest.token_ids] == tiny.expected(other)
 
 
+def test_the_time_is_that_of_the_whole_request(tiny: Bench) -> None:
+    """A second prompt that waits for the first one's row finds the time over, and ends with its first token."""
+    late = replace(a_request(a_prompt(8), eos_token_id=None), max_time=1e-9)
+    late = replace(late, prompts=(*late.prompts, tuple(a_prompt(9))))
+    ((first, second),) = tiny.run([late], rows=1)
+    assert (first.finish_reason, second.finish_reason) == (FinishReason.TIME, FinishReason.TIME)
+    assert len(second.token_ids) == 1
+
+
 def test_why_a_sequence_ended_is_told(tiny: Bench) -> None:
     """An end token and the end of the room are told apart."""
     full = a_request(a_prompt(8), new=5)

@@ -1,4 +1,4 @@
-"""What holds in every step of every history: random arrivals, ends, hang-ups and shortages, the same each time.
+"""What holds in every step of every history: arrivals, ends, hang-ups and shortages, as hypothesis thinks them up.
 
 The engine is replaced by the least that can be: it holds each slot's content as a list, so that a copy that comes too
 late, a slot given to two, or a token read twice shows.
@@ -7,14 +7,15 @@ late, a slot given to two, or a token read twice shows.
 import random
 from dataclasses import dataclass, field
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llama_inference.engine.native.plan import Add, Copy, Drop, Place, Report, SlabShape, StepPlan
 from llama_inference.scheduler.batching.planner import Budgets, Planner
 from llama_inference.scheduler.batching.slabs import Slabs
 
 SEEDS = range(30)
-STEPS = 150
+MOST_STEPS = 150
 
 
 @dataclass(slots=True)
@@ -110,23 +111,41 @@ def a_job(chance: random.Random, rows: int, entries: int) -> Asked:
             return job
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_history_keeps_the_promises(seed: int) -> None:
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32),
+    steps_of_arrivals=st.integers(1, MOST_STEPS),
+    arrivals=st.sampled_from((0.1, 0.3, 0.9)),
+    hang_ups=st.sampled_from((0.0, 0.05, 0.3)),
+    entries=st.sampled_from((256, 512, 2048)),
+    rows=st.sampled_from((4, 7, 16)),
+    reads=st.sampled_from((1, 10, 64)),
+    shape=st.sampled_from(((16, 64), (16, 128), (64, 64), (64, 128))),
+)
+def test_every_history_keeps_the_promises(
+    *,
+    seed: int,
+    steps_of_arrivals: int,
+    arrivals: float,
+    hang_ups: float,
+    entries: int,
+    rows: int,
+    reads: int,
+    shape: tuple[int, int],
+) -> None:
     """Budgets hold in every step, the oldest job never loses its place, every job ends, and nothing is left behind."""
     chance = random.Random(seed)  # noqa: S311 - repeats
-    entries = chance.choice((256, 512, 2048))
-    rows = chance.choice((4, 7, 16))
-    budgets = Budgets(rows=rows, tokens=rows + chance.choice((1, 10, 64)))
-    slabs = Slabs(entries, smallest=chance.choice((16, 64)), slab=chance.choice((64, 128)))
+    budgets = Budgets(rows=rows, tokens=rows + reads)
+    slabs = Slabs(entries, smallest=shape[0], slab=shape[1])
     planner, ledger = Planner(slabs, budgets), Ledger(chance)
     arrived = ended = given_up = steps = 0
-    while steps < STEPS or ledger.jobs:
-        if steps < STEPS and chance.random() < 0.3:
+    while steps < steps_of_arrivals or ledger.jobs:
+        if steps < steps_of_arrivals and chance.random() < arrivals:
             job = a_job(chance, rows, entries)
             planner.add(arrived, width=job.width, text=job.prompt, most=job.most)
             ledger.jobs[arrived] = job
             arrived += 1
-        if ledger.jobs and chance.random() < 0.05:
+        if ledger.jobs and chance.random() < hang_ups:
             hangs_up = chance.choice(list(ledger.jobs))
             planner.remove(hangs_up)
             del ledger.jobs[hangs_up]
