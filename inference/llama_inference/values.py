@@ -51,6 +51,7 @@ class Generation:
         sequences: returned sequences for each prompt; row `i` of prompt `p` has index `p * sequences + i`.
         parameters: fields of `GenerationConfig`, checked; lengths, `max_time` and `stop_strings` stand apart.
         stop_strings: output ends with the first of these.
+        stops_begin_in_prompt: whether a stop string may begin in the prompt, as transformers has it; OpenAI's may not.
         max_time: seconds of computing for the whole request.
         seed: prompt `p` is drawn with `seed + p`; None draws a fresh one.
         streamed: whether the backend hands over tokens at each step.
@@ -62,6 +63,7 @@ class Generation:
     sequences: int = 1
     parameters: Mapping[str, Json] = field(default_factory=dict[str, Json])
     stop_strings: tuple[str, ...] = ()
+    stops_begin_in_prompt: bool = True
     max_time: float | None = None
     seed: int | None = None
     streamed: bool = False

@@ -74,6 +74,7 @@ def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) 
                 beams=beams,
                 seed=_mixed(seed, number, sequence),
                 stops=stops,
+                stops_begin_in_prompt=generation.stops_begin_in_prompt,
                 clock=clock,
             )
             index = number * generation.sequences + sequence

@@ -106,6 +106,7 @@ class TransformersBackend:
             streamed=generation.streamed,
             ends=_ids(generation.parameters.get("eos_token_id")),
             stop_strings=stops,
+            stops_begin_in_prompt=generation.stops_begin_in_prompt,
             seconds=left,
         )
 

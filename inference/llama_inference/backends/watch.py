@@ -26,6 +26,7 @@ class Watch(StoppingCriteria):
         streamed: bool,
         ends: frozenset[int],
         stop_strings: StopStringCriteria | None,
+        stops_begin_in_prompt: bool = True,
         seconds: float | None,
     ) -> None:
         """`rows` is 0 for a beam search, whose rows are not final until the end."""
@@ -37,6 +38,7 @@ class Watch(StoppingCriteria):
         self._streamed = streamed
         self._ends = ends
         self._stop_strings = stop_strings
+        self._stops_after = 0 if stops_begin_in_prompt else len(prompt)
         self._until = None if seconds is None else time.monotonic() + seconds
         self.timed_out = False
         self.lengths: dict[int, int] = {}  # row → output tokens, for rows that have ended
@@ -47,7 +49,7 @@ class Watch(StoppingCriteria):
         del scores
         done = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
         if self._stop_strings is not None:
-            done |= self._stop_strings(input_ids, None)  # pyright: ignore[reportArgumentType] - never read
+            done |= self._stop_strings(input_ids[:, self._stops_after :], None)  # pyright: ignore[reportArgumentType] - never read
         self._control.step(self._new_steps(input_ids, done))
         if self._until is not None and time.monotonic() > self._until:
             self.timed_out = True
@@ -77,8 +79,8 @@ class Watch(StoppingCriteria):
             return True
         if self._stop_strings is None:
             return False
-        # With the prompt, as when it was stopped: a stop string may begin in the prompt.
-        return bool(self._stop_strings(torch.tensor([self._prompt + tokens]), None)[0])  # pyright: ignore[reportArgumentType]
+        text = (self._prompt + tokens)[self._stops_after :]  # as when it was stopped
+        return bool(self._stop_strings(torch.tensor([text]), None)[0])  # pyright: ignore[reportArgumentType]
 
 
 class FiniteScores(LogitsProcessor):

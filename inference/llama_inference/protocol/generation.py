@@ -23,6 +23,7 @@ def build(
     max_tokens: int,
     max_output: int | None = None,
     streamed: bool,
+    stops_begin_in_prompt: bool = True,
 ) -> Generation:
     """Return what a backend runs.
 
@@ -42,6 +43,7 @@ def build(
         seed=values.pop("seed", None),
         max_time=values.pop("max_time", None),
         stop_strings=values.pop("stop_strings", ()),
+        stops_begin_in_prompt=stops_begin_in_prompt,
         parameters=values,
         streamed=streamed,
     )

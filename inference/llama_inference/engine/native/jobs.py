@@ -29,6 +29,7 @@ class JobSpec:
         beams: the beam search, None for a plain sequence.
         seed: of everything that is drawn for this job.
         stops: transformers' `StopStringCriteria`, None when there are no stop strings.
+        stops_begin_in_prompt: whether a stop string may begin there.
         clock: of the request, which its jobs share; it starts with the first step of the first.
     """
 
@@ -38,6 +39,7 @@ class JobSpec:
     beams: Beams | None = None
     seed: int = 0
     stops: Pretrained = None
+    stops_begin_in_prompt: bool = True
     clock: Clock = field(default_factory=lambda: Clock(None))
 
     @property
@@ -64,7 +66,7 @@ class SequenceJob:
         self.length = len(spec.prompt)
         self._tokens[: self.length] = spec.prompt
         self._generator = torch.Generator().manual_seed(spec.seed % SEEDS)
-        self._stopped = stopping(spec.stops)
+        self._stopped = stopping(spec.stops, after=0 if spec.stops_begin_in_prompt else len(spec.prompt))
 
     @property
     def tokens(self) -> Tokens:
@@ -105,7 +107,7 @@ class BeamJob:
         self.spec = spec
         self.clock = spec.clock
         self._how = how
-        self._stopped = stopping(spec.stops)
+        self._stopped = stopping(spec.stops, after=0 if spec.stops_begin_in_prompt else len(spec.prompt))
         self.restart()
 
     def restart(self) -> None:
@@ -158,14 +160,17 @@ def open_job(spec: JobSpec) -> Job:
     return SequenceJob(spec) if spec.beams is None else BeamJob(spec, spec.beams)
 
 
-def stopping(criteria: Pretrained) -> Callable[[Tokens], Flags]:
-    """Return which token rows [n, length] end with a stop string, by transformers' own criteria."""
+def stopping(criteria: Pretrained, *, after: int = 0) -> Callable[[Tokens], Flags]:
+    """Return which token rows [n, length] end with a stop string that begins `after` so many tokens or later.
+
+    By transformers' own criteria.
+    """
     if criteria is None:
         return lambda rows: np.zeros(len(rows), np.bool_)
 
     def stopped(rows: Tokens) -> Flags:
         # The criteria look at no more than their longest string; the rest would only be copied.
-        tail = np.ascontiguousarray(rows[:, -criteria.maximum_token_len :])
+        tail = np.ascontiguousarray(rows[:, after:][:, -criteria.maximum_token_len :])
         return criteria(torch.from_numpy(tail), None).numpy()
 
     return stopped

@@ -184,7 +184,12 @@ def plan(request: OpenAIRequest, prompts: Seq[Seq[int]]) -> Generation:
     for prompt in prompts:
         _check_room(request, len(prompt))
     return generation.build(
-        request.values, prompts, max_tokens=request.room, max_output=request.max_output, streamed=request.stream
+        request.values,
+        prompts,
+        max_tokens=request.room,
+        max_output=request.max_output,
+        streamed=request.stream,
+        stops_begin_in_prompt=not request.cut,
     )
 
 

@@ -55,6 +55,22 @@ def test_the_time_is_that_of_the_whole_request(tiny: Bench) -> None:
     assert len(second.token_ids) == 1
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_stop_string_that_begins_in_the_prompt_counts_only_where_it_may(tiny: Bench, beams: int) -> None:
+    """Transformers counts it; OpenAI's stop is one of the output."""
+    requests = [a_request(a_prompt(8, salt), num_beams=beams, eos_token_id=None, new=6) for salt in range(30)]
+    pairs = [(request, (request.prompts[0][-1], tiny.expected(request)[0][0])) for request in requests]
+    words, request = next(
+        (text, request)
+        for request, pair in pairs
+        if (text := tiny.tokenizer.decode(pair)).isascii() and all(tiny.tokenizer.decode([token]) for token in pair)
+    )
+    asked = replace(request, stop_strings=(words,))
+    ((early,), (late,)) = tiny.run([asked, replace(asked, stops_begin_in_prompt=False)])
+    assert [early.token_ids] == tiny.expected(asked)
+    assert len(early.token_ids) < len(late.token_ids) == 6
+
+
 def test_why_a_sequence_ended_is_told(tiny: Bench) -> None:
     """An end token and the end of the room are told apart."""
     full = a_request(a_prompt(8), new=5)
