@@ -27,8 +27,7 @@ demo: setup
 
 test: check unit cluster
 	$(BIN)/pytest -n 2 -m 'slow and not cluster'
-	$(BIN)/pytest -m 'cluster and not beside'
-	$(BIN)/pytest -n 3 --dist loadgroup -m 'cluster and beside'
+	$(BIN)/pytest -m cluster
 
 check: setup
 	$(BIN)/ruff check
