@@ -187,7 +187,9 @@ class Observer:
 
 def _named_shared(children: Mapping[Ref, Object]) -> bool:
     """Whether a rollout that may be gone back to has a shared cache, whatever the spec says now."""
-    templates = (obj["data"]["template"] for ref, obj in children.items() if ref.kind == "ControllerRevision")
+    # A LeaderWorkerSet hands its labels on to revisions of its own, which hold something else.
+    held = (obj.get("data") or {} for ref, obj in children.items() if ref.kind == "ControllerRevision")
+    templates = (data["template"] for data in held if "template" in data)
     return any(name.startswith(names.SHARED_PREFIX) for pod in templates for name in claims_of(pod))
 
 

@@ -292,6 +292,27 @@ async def test_shared_caches_are_looked_at_only_where_they_are_asked_for() -> No
     assert asked.names == ["model-a-x"], "one that is over tells nothing any more"
 
 
+async def test_shared_caches_are_looked_at_while_one_may_be_gone_back_to() -> None:
+    """An older revision names one; revisions that a LeaderWorkerSet keeps with our labels hold no template of ours."""
+    kind = {"apiVersion": "apps/v1", "kind": "ControllerRevision"}
+    labels = names.child_labels(KEY.name)
+    theirs = {**kind, "metadata": {"name": "g", "namespace": KEY.namespace, "labels": labels}, "data": {"spec": {}}}
+    claim: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": f"{names.SHARED_PREFIX}a", "namespace": KEY.namespace},
+    }
+    assert len((await look(FakeCluster(theirs, claim))).children) == 1
+    volume = {"name": "cache", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
+    ours = {
+        **kind,
+        "metadata": {"name": "llama-r1", "namespace": KEY.namespace, "labels": labels},
+        "data": {"template": {"spec": {"volumes": [volume]}}},
+    }
+    seen = await look(FakeCluster(theirs, ours, claim))
+    assert sorted(ref.name for ref in seen.children) == ["g", "llama-r1", f"{names.SHARED_PREFIX}a"]
+
+
 async def test_a_pod_that_has_just_become_ready_is_asked_once_more() -> None:
     """Its last stages may have passed between two looks; once it is told how long it took, nobody asks again."""
     pod = here(ready(a_pod()))
