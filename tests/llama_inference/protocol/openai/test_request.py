@@ -254,3 +254,9 @@ def test_another_models_name_is_not_found() -> None:
     assert caught.value.code == "model_not_found"
     with pytest.raises(InvalidRequestError, match="model must name"):
         check_model({}, "m")
+
+
+def test_a_stop_string_is_one_of_the_output() -> None:
+    """One that begins in the prompt would end an answer with nothing of it cut."""
+    assert not planned(chat(stop="\n\n")).stops_begin_in_prompt
+    assert planned(chat()).stops_begin_in_prompt
