@@ -176,7 +176,7 @@ def test_a_key_is_asked_for_when_one_is_needed_and_kept_nowhere(opened: Opened, 
         assert '"Authorization: Bearer $API_KEY"' in command
         kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
         assert key not in kept + command + json.dumps(opened.context.storage_state())
-        page.reload()
+        page.reload(wait_until="networkidle")  # the server goes next: what still loads would be a complaint
         expect(field).to_have_value("")
 
 
