@@ -223,6 +223,25 @@ async def test_a_bug_in_making_jobs_fails_its_request_only(engine: Engine, caplo
     assert not engine.deaths
 
 
+@pytest.mark.parametrize("prompts", [1, 2])
+async def test_a_job_that_cannot_be_opened_fails_its_request_only(engine: Engine, prompts: int) -> None:
+    """The first or the second of its jobs: none stays, in the executor as in the plan, and others are served."""
+    running = engine.submit(tokens=3)
+    engine.gate.let(1)
+    await engine.running(1)
+    engine.backend.executor.refuses = (prompts - 1, RuntimeError("a bug"))
+    bad = engine.submit(prompts=prompts)
+    engine.gate.open()
+    with pytest.raises(InternalError):
+        await bad.outcome()
+    assert await tokens(running) == [(1, 2, 3)]
+    assert await tokens(engine.submit(prompts=4)) == [(1, 2, 3), (11, 12, 13), (21, 22, 23), (31, 32, 33)]
+    await engine.idle()
+    assert not engine.backend.executor.jobs
+    assert engine.backend.executor.most_at_once == 4
+    assert not engine.deaths
+
+
 async def test_an_engine_lost_while_jobs_are_made_is_told_to_all(engine: Engine) -> None:
     """It is not taken for a fault of the one request: the thread ends, and each caller hears 503."""
     running = engine.submit(tokens=100)

@@ -41,10 +41,15 @@ class Batch:
 
         Raises:
             ValueError: it does not fit.
+            Exception: the executor does not take it, and nothing of it stays.
         """
         number, self._next = self._next, self._next + 1
         self._planner.add(number, width=job.width, text=job.prompt, most=job.most)
-        self._executor.open(number, job.spec)
+        try:
+            self._executor.open(number, job.spec)
+        except BaseException:
+            self.cancel(number)  # else it would wait here for ever, with nobody who knows its number
+            raise
         return number
 
     def cancel(self, number: int) -> None:

@@ -31,10 +31,14 @@ class CountingExecutor:
         self.most_at_once = 0
         self.resets = 0
         self.fails_with: BaseException | None = None
+        self.refuses: tuple[int, BaseException] | None = None  # the sequence of a request, and why it cannot be opened
 
     def open(self, number: int, spec: object) -> None:
-        """Take a job in."""
+        """Take a job in, or refuse one once as told."""
         assert isinstance(spec, Said)
+        if self.refuses is not None and self.refuses[0] == spec.index:
+            (_, error), self.refuses = self.refuses, None
+            raise error
         self.jobs[number] = spec
 
     def close(self, number: int) -> None:
