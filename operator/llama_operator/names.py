@@ -28,6 +28,8 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "llama-operator"
 APP_NAME: Final = "llama-inference"
 GATEWAY_APP: Final = "llama-gateway"
+OPERATOR_APP: Final = "llama-operator"
+"""Of the operator's own pods; the chart writes it."""
 
 LABEL_GPU_PRODUCT: Final = "nvidia.com/gpu.product"
 """Set on nodes by NVIDIA's GPU feature discovery."""

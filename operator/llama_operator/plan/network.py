@@ -101,7 +101,8 @@ def _callers(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings) -> lis
 
 
 def _operator(settings: PlanSettings) -> Rule:
-    return {"from": [_namespace(settings.namespace)], "ports": [_PREDICT]}
+    pods = {"podSelector": {"matchLabels": {names.LABEL_NAME: names.OPERATOR_APP}}}
+    return {"from": [{**_namespace(settings.namespace), **pods}], "ports": [_PREDICT]}
 
 
 def _namespace(name: str) -> Rule:

@@ -17,7 +17,7 @@ class NetworkPolicy(Part):
     allowed_namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=64)] = Field(
         default=(),
         description="Namespaces whose pods may call predict, by name. With this and from empty: the deployment's own. "
-        "The operator's namespace may always, for it reads how far a start is.",
+        "The operator's pods may always, for they read how far a start is.",
     )
     from_: Rules = Field(
         default=(),

@@ -1,12 +1,15 @@
 """The NetworkPolicy, by what it lets through: who may call, and where the pods may go."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from llama_operator import names
 from tests.support.network_policy import Peer, lets_through
 from tests.support.operator_objects import KEY, SETTINGS, a_body, applied, desired, observed, plan
+from tools.generate import ROOT
 
 PREDICT, DNS, HTTPS = 8080, 53, 443
 OUTSIDE = Peer(address="8.8.8.8")
@@ -18,9 +21,9 @@ def policy(model: dict[str, Any] | None = None, **wanted: Any) -> Any:
     return desired("NetworkPolicy", observed(body=a_body(networkPolicy={"enabled": True, **wanted}, **extra)))
 
 
-def calls(rules: Any, namespace: str, port: int = PREDICT, **labels: str) -> bool:
+def calls(rules: Any, namespace: str, port: int = PREDICT, labels: Mapping[str, str] | None = None) -> bool:
     """Whether a pod of a namespace may call."""
-    return lets_through(rules, "ingress", Peer(namespace=namespace, labels=labels), port)
+    return lets_through(rules, "ingress", Peer(namespace=namespace, labels=labels or {}), port)
 
 
 def reaches(rules: Any, peer: Peer, port: int, protocol: str = "TCP") -> bool:
@@ -74,9 +77,27 @@ def test_pods_of_the_deployment_itself_may_always_call() -> None:
     assert not lets_through(rules, "ingress", Peer(namespace="other", labels=own), PREDICT)
 
 
-def test_the_operators_namespace_may_always_call() -> None:
-    """It reads how far a start is; without it the status would stand still."""
-    assert calls(policy(allowedNamespaces=["team-a"]), SETTINGS.namespace)
+def operators_labels() -> dict[str, str]:
+    """The labels of the operator's pods, as the chart has them."""
+    documents = yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text())
+    (found,) = [doc for doc in documents if doc and doc["kind"] == "Deployment"]
+    return found["spec"]["template"]["metadata"]["labels"]
+
+
+def test_the_operators_pods_may_always_call_and_what_shares_their_namespace_may_not() -> None:
+    """They read how far a start is; without them the status would stand still."""
+    rules = policy(allowedNamespaces=["team-a"])
+    assert calls(rules, SETTINGS.namespace, labels=operators_labels())
+    assert not calls(rules, SETTINGS.namespace)
+    assert not calls(rules, "other", labels=operators_labels())
+
+
+def test_the_gateway_may_call_whoever_else_may() -> None:
+    """It stands in the deployment's namespace, which need not be among those that may."""
+    body = a_body(networkPolicy={"enabled": True, "allowedNamespaces": ["team-a"]}, scaling={"minReplicas": 0})
+    made = {(obj["kind"], obj["metadata"]["name"]): obj for obj in plan(observed(body=body)).desired}
+    gateway = made["Deployment", names.gateway(KEY.name)]["spec"]["template"]["metadata"]["labels"]
+    assert calls(made["NetworkPolicy", KEY.name], KEY.namespace, labels=gateway)
 
 
 def test_other_callers_are_written_as_kubernetes_has_them() -> None:
@@ -154,7 +175,8 @@ def test_the_job_that_fills_a_shared_cache_has_its_own_and_the_pods_lose_the_hub
     pods, job = found[KEY.name], found[f"{KEY.name}-download"]
     (claim,) = (obj for obj in plan(observed(body=body)).desired if obj["kind"] == "PersistentVolumeClaim")
     assert job["spec"]["podSelector"]["matchLabels"] == {"batch.kubernetes.io/job-name": claim["metadata"]["name"]}
-    assert calls(job, SETTINGS.namespace)
+    assert calls(job, SETTINGS.namespace, labels=operators_labels())
+    assert not calls(job, SETTINGS.namespace)
     assert not calls(job, "web")
     assert not calls(job, KEY.namespace)
     assert reaches(job, OUTSIDE, HTTPS)
