@@ -71,8 +71,9 @@ def build_plan(
     """Return what to do about one LlamaDeployment; nothing when it is being deleted.
 
     While preflight holds, no pod and no volume is created, and a live Deployment is left as it is: it may serve. Fewer
-    pods of the same template claim nothing, and are always let through; so is a way back. While a name is taken there
-    is no Deployment. A rollout is noted before its Deployment is applied.
+    pods of the same template claim nothing, and are always let through; so is a way back. While a name is taken nothing
+    is claimed, and so nothing checked: what is there stays as it is. A rollout is noted before its Deployment is
+    applied.
 
     Raises:
         SpecError: if `spec.podTemplate` cannot be merged.
@@ -93,10 +94,12 @@ def build_plan(
     waits = sharing.waits(cache, seen)
     foreign = tuple(ref for ref in map(ref_of, (*parts, workload)) if _is_foreign(ref, seen))
     missing = tuple(ref for ref in map(ref_of, (*parts, workload)) if ref.kind in OPTIONAL_KINDS - seen.kinds)
-    new = () if foreign else tuple(_claims((*parts, workload), seen))
+    new = tuple(_claims((*parts, workload), seen))
     waiting = tuple(ref for ref in new if waits and ref == ref_of(workload))
-    claims = new if before.keep is None else ()  # a way back is held by no check
+    claims = new if before.keep is None and not foreign else ()  # a way back is held by no check
     held = (*waiting, *(claims if preflight is not None and preflight.holds else ()))
+    if foreign:
+        held = (*new, *(ref for ref in map(ref_of, cache) if ref not in seen.children))
     left = bool(foreign) or ref_of(workload) in held
     known = replace(before if left else after, surges=surging(workload))
     notes = tuple(stamped(revisions.written(row, seen.key, seen.body)) for row in known.revisions)
@@ -117,7 +120,7 @@ def build_plan(
         ),
         prune=(
             *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted)}),
-            *(ref_of(obj) for obj in cache if obj["kind"] == "Job" and sharing.outdated(obj, seen)),
+            *(ref_of(obj) for obj in cache if obj["kind"] == "Job" and not foreign and sharing.outdated(obj, seen)),
         ),
         release=tuple(sharing.left_behind(seen, mounted | {ref_of(obj).name for obj in desired})),
         cache=cache[0]["metadata"]["name"] if cache else None,

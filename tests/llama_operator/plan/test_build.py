@@ -173,10 +173,20 @@ def test_an_image_changed_by_hand_is_put_right_when_the_spec_names_one() -> None
 
 
 def test_somebody_elses_object_is_never_touched() -> None:
-    """It is reported, and no GPU is claimed for a deployment that could not be reached."""
+    """It is reported, and neither GPU nor volume is claimed for a deployment that could not be reached."""
     found = plan(observed(children=somebody_elses("Service")))
     assert found.foreign == (Ref("v1", "Service", "llama"),)
-    assert kinds(found) == ["ServiceAccount", "PersistentVolumeClaim"]
+    assert kinds(found) == ["ServiceAccount"]
+
+
+def test_a_taken_name_leaves_nothing_to_check_and_once_it_is_free_the_checks_come_first() -> None:
+    """What was held meanwhile is claimed as anything else: only if they pass."""
+    found = plan(observed(children=somebody_elses("Service")), preflight=PreflightResult())
+    assert not found.claims
+    free = observed(children=found.apply)
+    assert plan(free).claims
+    assert kinds(plan(free, preflight=FAILED)) == ["Service"]
+    assert kinds(plan(free, preflight=CHECKED)) == ["PersistentVolumeClaim", "Service", "Deployment"]
 
 
 def test_a_serving_deployment_outlives_a_taken_name() -> None:
@@ -185,6 +195,14 @@ def test_a_serving_deployment_outlives_a_taken_name() -> None:
     found = plan(observed(body=a_body(replicas=2), children=children))
     assert "Deployment" not in kinds(found)
     assert found.prune == ()
+
+
+def test_a_cache_that_is_there_is_kept_from_deletion_also_while_a_name_is_taken() -> None:
+    """Only what is not there yet is held."""
+    claims = [obj for obj in applied() if obj["kind"] == "PersistentVolumeClaim"]
+    found = plan(observed(body=a_body(cache={"retain": True}), children=[*claims, *somebody_elses("Service")]))
+    assert kinds(found) == ["ServiceAccount", "PersistentVolumeClaim"]
+    assert "ownerReferences" not in found.apply[1]["metadata"]
 
 
 def test_a_retained_cache_is_taken_up_again() -> None:

@@ -229,6 +229,16 @@ def test_a_name_that_somebody_else_has_is_left_alone() -> None:
     assert applies(planned) == ["ServiceAccount", "Service"]
 
 
+def test_while_another_name_is_taken_no_download_is_begun_and_none_broken_off() -> None:
+    """A Job that is there goes on as it is, of another template or not: none would take its place."""
+    claim, job = filled()
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "llama"}, "spec": {}}
+    assert applies(plan(observed(body=SHARED, children=(claim, service)))) == ["ServiceAccount"]
+    renewed = a_body(cache={"shared": True}, engine={"image": "mine:2"}, status=STATUS)
+    planned = plan(observed(body=renewed, children=(claim, {**job, "status": {}}, service)))
+    assert (applies(planned), planned.prune) == (["ServiceAccount"], ())
+
+
 def test_an_unfinished_job_of_another_template_is_replaced_by_its_keeper() -> None:
     """An image that cannot be pulled is corrected in the spec; another who shares the volume does not interfere."""
     claim, job = filled()
