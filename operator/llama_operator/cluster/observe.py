@@ -25,10 +25,10 @@ from llama_operator.cluster.resources import (
 from llama_operator.cluster.routes import Routes
 from llama_operator.cluster.startup import StartupReports
 from llama_operator.cluster.usage import Usages
-from llama_operator.plan.build import named_refs
 from llama_operator.plan.cost import cost_of, is_due
 from llama_operator.plan.observed import Key, NodeOffer, Object, Observed, Ref, SecretFact, ref_of
 from llama_operator.plan.source import claims_of
+from llama_operator.plan.wanted import named_refs
 
 _MOST_EVENTS: Final = 50
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llama_operator import names
-from llama_operator.plan.build import OPTIONAL_KINDS, is_ours, wanted_refs
 from llama_operator.plan.observed import Object, Observed, Plan, Ref, ref_of
+from llama_operator.plan.wanted import OPTIONAL_KINDS, is_ours, wanted_refs
 from llama_operator.spec.model import LlamaDeploymentSpec
 
 _LEADER: Final = "0"

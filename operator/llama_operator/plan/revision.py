@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from llama_operator import names
-from llama_operator.plan.observed import Object
+from llama_operator.plan import sharing, source
+from llama_operator.plan.observed import Object, Observed, PreflightResult
+from llama_operator.plan.wanted import is_ours, wanted_refs
+from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.source import ModelSource
 
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
@@ -42,3 +45,20 @@ def commit_of(body: Object, model: ModelSource) -> str | None:
     before: Mapping[str, str] = (body.get("status") or {}).get("revision") or {}
     same = (before.get("repo"), before.get("requested")) == (model.repo, model.revision)
     return before.get("commit") if same else None
+
+
+def pinned(spec: LlamaDeploymentSpec, seen: Observed) -> str | None:
+    """Return the revision that the pods have, or had and may find in the cache; None if there is none to keep."""
+    wanted = wanted_refs(seen.key)
+    live = seen.children.get(wanted.workload)
+    found = running(live, spec.model) if live is not None and is_ours(live, seen) else None
+    if found or spec.model.source != "hub":
+        return found
+    before = commit_of(seen.body, spec.model)
+    name = source.claim_name(spec, seen.key.name, before) if before else None
+    return before if name and sharing.claim_ref(name) in seen.children else None
+
+
+def to_load(spec: LlamaDeploymentSpec, seen: Observed, preflight: PreflightResult) -> str:
+    """Return the revision that the pods are to load: a commit, where one is known."""
+    return pinned(spec, seen) or preflight.commit or spec.model.revision

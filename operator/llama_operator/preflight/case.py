@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llama_operator.plan.build import pinned, wanted_refs
 from llama_operator.plan.observed import Key, Object, Observed, Plan, SecretFact, ref_of
+from llama_operator.plan.revision import pinned
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.sharing import claim_ref
 from llama_operator.plan.source import token_secret
 from llama_operator.plan.survey import PUBLIC_HUB, Question
+from llama_operator.plan.wanted import wanted_refs
 from llama_operator.preflight.pod import Pod, read
 from llama_operator.spec.model import LlamaDeploymentSpec
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from llama_operator.plan.build import wanted_refs
 from llama_operator.plan.observed import Finding, Observed, PreflightResult
 from llama_operator.plan.refusals import sentence
 from llama_operator.plan.source import token_secret
 from llama_operator.plan.survey import HubRefusal, ModelFact, Survey
 from llama_operator.plan.touch import TOKEN_REASONS
+from llama_operator.plan.wanted import wanted_refs
 from llama_operator.preflight.case import Case
 from llama_operator.preflight.finding import failed, passed
 from llama_operator.preflight.secrets import check_token

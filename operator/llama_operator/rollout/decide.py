@@ -7,10 +7,11 @@ it, so that a process that dies in between finds the note and goes on.
 from dataclasses import replace
 
 from llama_operator.plan import revisions
-from llama_operator.plan.build import intent, is_ours, wanted_refs
 from llama_operator.plan.history import Failure, Revision, Rollout
 from llama_operator.plan.observed import Object, Observed
 from llama_operator.plan.settings import PlanSettings
+from llama_operator.plan.wanted import is_ours, wanted_refs
+from llama_operator.plan.workload import intent
 from llama_operator.rollout.failing import failure
 from llama_operator.spec.model import LlamaDeploymentSpec
 

@@ -5,11 +5,11 @@ from decimal import Decimal
 
 from llama_operator import names
 from llama_operator.plan import revisions
-from llama_operator.plan.build import wanted_refs
 from llama_operator.plan.observed import Object, Observed, Plan
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.strategy import is_open
 from llama_operator.plan.survey import Room
+from llama_operator.plan.wanted import wanted_refs
 from llama_operator.preflight.nodes import suitable
 from llama_operator.preflight.pod import Pod, amounts, read
 from llama_operator.spec.model import LlamaDeploymentSpec

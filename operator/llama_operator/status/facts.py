@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from llama_operator import names
 from llama_operator.plan import sleep
 from llama_operator.plan.activity import Pods
-from llama_operator.plan.build import is_ours, wanted_refs
 from llama_operator.plan.history import Rollout
 from llama_operator.plan.observed import Object, Observed, Outcome, Plan, PreflightResult, ref_of
 from llama_operator.plan.source import is_shared
+from llama_operator.plan.wanted import is_ours, wanted_refs
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.status import ConditionType, LlamaDeploymentStatus, Startup
 from llama_operator.status import containers, model, placement, problems

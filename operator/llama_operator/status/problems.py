@@ -12,9 +12,9 @@ from llama_operator import names
 from llama_operator.errors import ClusterError, SpecError
 from llama_operator.names import KIND
 from llama_operator.plan import sleep
-from llama_operator.plan.build import wanted_refs
 from llama_operator.plan.history import Rollout
 from llama_operator.plan.observed import Observed, Outcome, Plan, PreflightResult, Ref, ref_of
+from llama_operator.plan.wanted import wanted_refs
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.status import ConditionType
 from llama_operator.status.pods import condition_of

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from llama_operator import names
 from llama_operator.errors import ClusterError, SpecError
-from llama_operator.plan.build import running_image
 from llama_operator.plan.cost import STEP_SECONDS, count
 from llama_operator.plan.observed import Observed, Outcome, Plan, PreflightResult, Report
 from llama_operator.plan.revision import is_commit, running
+from llama_operator.plan.workload import running_image
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.status import (
     ConditionType,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llama_operator import names
-from llama_operator.plan.build import wanted_refs
 from llama_operator.plan.observed import Plan, PreflightResult, Ref, SecretFact, ref_of
+from llama_operator.plan.wanted import wanted_refs
 from tests.support.operator_objects import (
     KEY,
     SETTINGS,

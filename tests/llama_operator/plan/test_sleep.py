@@ -9,8 +9,8 @@ import pytest
 from llama_operator import names
 from llama_operator.plan import activity, gateway, sleep
 from llama_operator.plan.activity import Pods
-from llama_operator.plan.build import named_refs
 from llama_operator.plan.observed import Object, Observed, PreflightResult, Ref, ref_of
+from llama_operator.plan.wanted import named_refs
 from llama_operator.rollout.room import is_asked
 from llama_operator.spec.parse import parse
 from tests.support.operator_objects import (
