@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         default="llama-operator/llama-operator:0.1.0",
         description="Image of the gateways of models that may sleep: the operator's own.",
     )
+    gateway_enabled: bool = Field(
+        default=True,
+        description="Whether models may sleep. If not, the operator neither reads nor writes Roles, RoleBindings and "
+        "Leases of gateways.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When kubelets pull the images of pods."
     )

@@ -12,6 +12,8 @@ from tools.generate import ROOT
 from tools.helm import helm
 
 CHART = ROOT / "charts" / "llama-operator"
+WHERE_SERVED = ("namespaced", "apiKeys", "gateway")
+"""The groups of rules that hold where LlamaDeployments are."""
 pytestmark = pytest.mark.cluster  # the cluster's build brings helm
 
 
@@ -72,7 +74,7 @@ def test_without_namespaces_the_operator_serves_all_of_them() -> None:
     """One ClusterRole holds every rule, and no namespace is named."""
     documents = render()
     role = next(doc for doc in of_kind(documents, "ClusterRole") if doc["metadata"]["name"] == "llama-operator")
-    assert role["rules"] == [*PERMISSIONS["cluster"], *PERMISSIONS["namespaced"], *PERMISSIONS["apiKeys"]]
+    assert role["rules"] == [rule for name in ("cluster", *WHERE_SERVED) for rule in PERMISSIONS[name]]
     assert environment(documents)["LLAMA_OPERATOR_WATCH_NAMESPACES"] == "[]"
 
 
@@ -81,7 +83,7 @@ def test_with_namespaces_the_operator_may_act_in_these_only() -> None:
     documents = render(watchNamespaces=["one", "two"])
     role = next(doc for doc in of_kind(documents, "ClusterRole") if doc["metadata"]["name"] == "llama-operator")
     assert role["rules"] == PERMISSIONS["cluster"]
-    rules = [*PERMISSIONS["namespaced"], *PERMISSIONS["apiKeys"]]
+    rules = [rule for name in WHERE_SERVED for rule in PERMISSIONS[name]]
     roles = [doc for doc in of_kind(documents, "Role") if doc["rules"] == rules]
     assert [role["metadata"]["namespace"] for role in roles] == ["one", "two"]
     assert json.loads(environment(documents)["LLAMA_OPERATOR_WATCH_NAMESPACES"]) == ["one", "two"]
@@ -93,6 +95,18 @@ def test_without_api_keys_the_operator_lists_and_writes_no_secret() -> None:
         documents = render(watchNamespaces=namespaces, apiKeys__enabled=False)
         rules = [rule for kind in ("Role", "ClusterRole") for doc in of_kind(documents, kind) for rule in doc["rules"]]
         assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == [["get"]]
+
+
+def test_without_gateways_the_operator_writes_no_role_and_leases_only_to_lead() -> None:
+    """Whoever lets no model sleep keeps the rights that it takes, and the operator is told."""
+    assert environment(render())["LLAMA_OPERATOR_GATEWAY_ENABLED"] == "true"
+    for namespaces in ([], ["one"]):
+        documents = render(watchNamespaces=namespaces, gateway__enabled=False)
+        assert environment(documents)["LLAMA_OPERATOR_GATEWAY_ENABLED"] == "false"
+        rules = [rule for kind in ("Role", "ClusterRole") for doc in of_kind(documents, kind) for rule in doc["rules"]]
+        assert not [rule for rule in rules if "rbac.authorization.k8s.io" in rule["apiGroups"]]
+        leadership = [rule for rule in PERMISSIONS["leadership"] if "leases" in rule["resources"]]
+        assert [rule for rule in rules if "leases" in rule["resources"]] == leadership
 
 
 def test_the_crd_can_be_left_to_somebody_else() -> None:

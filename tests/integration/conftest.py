@@ -57,7 +57,9 @@ def home(definition: None) -> Iterator[Namespace]:
 def everywhere(home: Namespace) -> Iterator[None]:
     """The rights of an operator that serves all namespaces: those and no other."""
     with granted_everywhere(
-        [*PERMISSIONS["cluster"], *PERMISSIONS["namespaced"], *PERMISSIONS["apiKeys"]], ACCOUNT, home
+        [rule for name in ("cluster", "namespaced", "apiKeys", "gateway") for rule in PERMISSIONS[name]],
+        ACCOUNT,
+        home,
     ):
         yield
 

@@ -151,7 +151,7 @@ def test_named_namespaces_need_no_right_elsewhere(
 ) -> None:
     """Roles in these namespaces are enough, and what is elsewhere is not served."""
     add_account(home, "named")
-    grant(space, PERMISSIONS["namespaced"], "named", home)
+    grant(space, [*PERMISSIONS["namespaced"], *PERMISSIONS["gateway"]], "named", home)
     named = kubeconfig_of("named", home, api, tmp_path)
     elsewhere = Namespace.create()
     try:
@@ -172,16 +172,32 @@ def test_a_right_that_is_missing_is_told_in_the_status(
     """In the API server's words, until it is given."""
     secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     add_account(home, "limited")
-    grant(space, [rule for rule in PERMISSIONS["namespaced"] if rule != secrets], "limited", home)
+    rules = [*PERMISSIONS["namespaced"], *PERMISSIONS["gateway"]]
+    grant(space, [rule for rule in rules if rule != secrets], "limited", home)
     limited = kubeconfig_of("limited", home, api, tmp_path)
     start(kubeconfig=limited, LEASE_NAME="limited", WATCH_NAMESPACES=json.dumps([space.name])).reaches("leading")
     space.apply(a_llama(replicas=0))
     row = space.condition("llama", "Accepted", "False OperatorForbidden")
     assert 'cannot get resource "secrets"' in row["message"]
-    space.patch("role", "limited", {"rules": PERMISSIONS["namespaced"]})
+    space.patch("role", "limited", {"rules": rules})
     space.patch(LLAMA, "llama", {"metadata": {"labels": {"look": "again"}}})
     space.condition("llama", "Accepted", "True SpecValid")
     api.forbidden.clear()
+
+
+def test_without_gateways_the_operator_takes_none_of_their_rights(
+    home: Namespace, start: Start, space: Namespace, api: ApiProxy, tmp_path: Path
+) -> None:
+    """It asks for nothing that it may not have, and tells who asks for a gateway."""
+    add_account(home, "awake")
+    grant(space, PERMISSIONS["namespaced"], "awake", home)
+    awake = kubeconfig_of("awake", home, api, tmp_path)
+    names = json.dumps([space.name])
+    start(kubeconfig=awake, LEASE_NAME="awake", WATCH_NAMESPACES=names, GATEWAY_ENABLED="false").reaches("leading")
+    space.apply(a_llama(replicas=0, scaling={"minReplicas": 0}))
+    space.condition("llama", "Degraded", "True GatewayDisabled")
+    space.patch(LLAMA, "llama", {"spec": {"scaling": {"minReplicas": 1}}})
+    space.condition("llama", "Degraded", "False AllWell")
 
 
 def test_a_running_operator_exposes_what_the_docs_list(everywhere: None, start: Start, space: Namespace) -> None:

@@ -20,6 +20,7 @@ from llama_operator.cluster.resources import (
     REPLICA_SET,
     SECRET,
     Resource,
+    child_kinds,
     resource_of,
 )
 from llama_operator.cluster.routes import Routes
@@ -39,8 +40,18 @@ class Observer:
     What does not depend on each other is read at the same time; a read that fails leaves the others to end unheeded.
     """
 
-    def __init__(self, cluster: Cluster, startup: StartupReports, nodes: Nodes, routes: Routes, usages: Usages) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        startup: StartupReports,
+        nodes: Nodes,
+        routes: Routes,
+        usages: Usages,
+        *,
+        gateway: bool = True,
+    ) -> None:
         self._cluster = cluster
+        self._made = child_kinds(gateway=gateway)
         self._startup = startup
         self._nodes = nodes
         self._routes = routes
@@ -116,11 +127,13 @@ class Observer:
     ) -> Mapping[Ref, Object]:
         labels = {names.LABEL_DEPLOYMENT: key.name}
         lists = await asyncio.gather(
-            *(self._cluster.list(kind, key.namespace, labels=labels) for kind in (*CHILDREN, *kinds))
+            *(self._cluster.list(kind, key.namespace, labels=labels) for kind in (*self._made, *kinds))
         )
         labelled = {ref_of(obj): obj for found in lists for obj in found}
         # What holds a name that we want is to be seen whoever made it, and no label tells of it.
-        unknown = {resource.kind for resource in OPTIONAL} - {resource.kind for resource in kinds}
+        unknown = {resource.kind for resource in (*CHILDREN, *OPTIONAL)} - {
+            resource.kind for resource in (*self._made, *kinds)
+        }
         if api_keys is None:
             unknown.add(SECRET.kind)  # which is read only where it is needed
         others = [ref for ref in named_refs(key, body) if ref not in labelled and ref.kind not in unknown]

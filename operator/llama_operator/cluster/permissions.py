@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llama_operator.cluster.resources import (
-    CHILDREN,
     EVENT,
     JOB,
     LEASE,
@@ -16,9 +15,11 @@ from llama_operator.cluster.resources import (
     QUOTA,
     REPLICA_SET,
     SECRET,
+    SLEEP,
     STORAGE_CLASS,
     VOLUME,
     Resource,
+    child_kinds,
 )
 
 _READ: Final = ("get", "list", "watch")
@@ -35,11 +36,9 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
         _rule(LLAMA, *_READ),
         _rule(LLAMA, "update", subresource="status"),
         # An object that is applied and does not exist yet needs create as well as patch.
-        *(_rule(child, *_READ, "create", "patch", "delete") for child in CHILDREN),
+        *(_rule(child, *_READ, "create", "patch", "delete") for child in child_kinds(gateway=False)),
         *(_rule(child, "get", "list", "create", "patch", "delete") for child in OPTIONAL),
         _rule(JOB, "get", "create", "patch", "delete"),
-        # Not the operator's own need: nobody can grant what he may not do, and a gateway writes on its Lease.
-        _rule(LEASE, "update"),
         _rule(POD, "list", "watch", "patch"),
         _rule(REPLICA_SET, "list"),
         _rule(QUOTA, "list"),
@@ -48,7 +47,13 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
         _rule(EVENT, "get", "list", "create", "patch"),
     ],
     "apiKeys": [_rule(SECRET, "list", "create", "patch")],
+    "gateway": [
+        *(_rule(child, *_READ, "create", "patch", "delete") for child in SLEEP),
+        # Not the operator's own need: nobody can grant what he may not do, and a gateway writes on its Lease.
+        _rule(LEASE, "update"),
+    ],
     "leadership": [_rule(LEASE, "get", "create", "update"), _rule(POD, "get")],
 }
 """`cluster`: outside any namespace; `namespaced`: where LlamaDeployments are; `apiKeys`: there too, unless the chart is
-told to do without `spec.auth.apiKeySecretSelector`; `leadership`: in the operator's own."""
+told to do without `spec.auth.apiKeySecretSelector`; `gateway`: the same for `spec.scaling.minReplicas` 0; `leadership`:
+in the operator's own."""

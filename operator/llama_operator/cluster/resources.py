@@ -74,6 +74,15 @@ CHILDREN: Final = (
 )
 """Kinds that a plan applies and prunes."""
 
+SLEEP: Final = (ROLE, ROLE_BINDING, LEASE)
+"""Those of them that only a model that may sleep has: what its gateway may do, and on what."""
+
+
+def child_kinds(*, gateway: bool) -> tuple[Resource, ...]:
+    """Return the kinds that a plan applies and prunes, with or without gateways."""
+    return CHILDREN if gateway else tuple(kind for kind in CHILDREN if kind not in SLEEP)
+
+
 OPTIONAL: Final = (SERVICE_MONITOR, LEADER_WORKER_SET)
 """Kinds of other projects that a plan applies and prunes where the cluster knows them; they are not watched."""
 

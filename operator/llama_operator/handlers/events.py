@@ -1,21 +1,23 @@
 """What wakes a key: a change of its LlamaDeployment or of a child. kopf watches; nothing here holds logic."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
 import kopf
 
 from llama_operator import names
-from llama_operator.cluster.resources import CHILDREN, LEASE, POD
+from llama_operator.cluster.resources import LEASE, POD, child_kinds
 from llama_operator.plan.activity import is_answered
 from llama_operator.plan.observed import Key
 
 Wake = Callable[[Key], None]
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
-_WATCHED: Final = tuple(
-    (resource.group, resource.api_version.rpartition("/")[2], resource.plural) for resource in (*CHILDREN, POD)
-)
+
+def watched(*, gateway: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield group, version and plural of the kinds that wake a key; with or without what only gateways have."""
+    for resource in (*child_kinds(gateway=gateway), POD):
+        yield resource.group, resource.api_version.rpartition("/")[2], resource.plural
 
 
 def keys_of(meta: Mapping[str, Any]) -> tuple[Key, ...]:
@@ -27,8 +29,8 @@ def keys_of(meta: Mapping[str, Any]) -> tuple[Key, ...]:
     return (Key(meta["namespace"], owner),) if owner else ()
 
 
-def registry(wake: Wake, login: Login) -> kopf.OperatorRegistry:
-    """Return kopf's handlers.
+def registry(wake: Wake, login: Login, *, gateway: bool = True) -> kopf.OperatorRegistry:
+    """Return kopf's handlers; what only gateways have is watched where there may be any.
 
     Only `on.event`: the other kinds write annotations, or a finalizer, on what they watch.
     """
@@ -51,7 +53,7 @@ def registry(wake: Wake, login: Login) -> kopf.OperatorRegistry:
         if "deletionTimestamp" in meta or not is_answered(body):
             await child_changed(meta)
 
-    for resource in _WATCHED:
+    for resource in watched(gateway=gateway):
         kopf.on.event(*resource, registry=found)(lease_changed if resource[2] == LEASE.plural else child_changed)
     return found
 
@@ -68,6 +70,6 @@ def settings() -> kopf.OperatorSettings:
     # A stream is opened anew after so long, by the server and, should that be gone, by us.
     found.watching.server_timeout = 240
     found.watching.client_timeout = 300
-    for resource in _WATCHED:
+    for resource in watched(gateway=True):
         found.watching.label_selectors[resource] = names.LABEL_DEPLOYMENT
     return found

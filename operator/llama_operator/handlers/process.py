@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
     ):
         leadership = Leadership(cluster, _election(settings))
         nodes = Nodes(cluster)
-        observer = Observer(cluster, startup, nodes, TcpRoutes(), usages)
+        observer = Observer(cluster, startup, nodes, TcpRoutes(), usages, gateway=settings.gateway_enabled)
         reconciler = Reconciler(
             cluster=cluster,
             observer=observer,
@@ -113,7 +113,7 @@ class _Leader:
         namespaces = self.settings.watch_namespaces
         others = asyncio.all_tasks()
         watching = await kopf.spawn_tasks(
-            registry=events.registry(self.queue.wake, _login),
+            registry=events.registry(self.queue.wake, _login, gateway=self.settings.gateway_enabled),
             settings=events.settings(),
             clusterwide=not namespaces,
             namespaces=namespaces,

@@ -17,7 +17,7 @@ from llama_operator.plan.build import build_plan
 from llama_operator.plan.groups import as_groups, as_seen
 from llama_operator.plan.observed import Key, Object, Observed, Plan, PreflightResult, Report
 from llama_operator.plan.settings import PlanSettings
-from llama_operator.plan.sleep import at_rest
+from llama_operator.plan.sleep import as_allowed, at_rest
 from llama_operator.plan.source import is_shared, token_secret
 from llama_operator.preflight import token
 from llama_operator.preflight.case import ask
@@ -80,7 +80,7 @@ class Reconciler:
         selector = spec.auth.api_key_secret_selector
         keys = selector.written() if selector else None
         seen = await self.observer.observe(key, body, token_secret(spec)[0], keys, shared=is_shared(spec))
-        spec = at_rest(spec, seen)
+        spec = at_rest(as_allowed(spec, self.settings), seen)
         return seen, await self._act(spec, seen, as_seen(spec, seen))
 
     async def _act(self, spec: LlamaDeploymentSpec, there: Observed, seen: Observed) -> Report:
@@ -117,6 +117,7 @@ def plan_settings(settings: Settings) -> PlanSettings:
     return PlanSettings(
         inference_image=settings.inference_image,
         gateway_image=settings.gateway_image,
+        gateway_enabled=settings.gateway_enabled,
         image_pull_policy=settings.image_pull_policy,
         hub_endpoint=settings.hub_endpoint,
         nodes_on_demand=settings.nodes_on_demand,

@@ -8,13 +8,15 @@ from typing import Literal
 class PlanSettings:
     """The part of the operator's settings that ends up in objects, or decides about them.
 
-    `inference_image` serves where a spec names no image; `gateway_image` is the operator's own; `hub_endpoint` is a Hub
-    mirror for specs that name none; `nodes_on_demand` tells that nodes are added when pods wait for them;
-    `stall_seconds` is how long a download may bring no byte before that is told; `namespace` is the operator's own.
+    `inference_image` serves where a spec names no image; `gateway_image` is the operator's own; `gateway_enabled` tells
+    whether models may sleep; `hub_endpoint` is a Hub mirror for specs that name none; `nodes_on_demand` tells that
+    nodes are added when pods wait for them; `stall_seconds` is how long a download may bring no byte before that is
+    told; `namespace` is the operator's own.
     """
 
     inference_image: str
     gateway_image: str = "llama-operator"
+    gateway_enabled: bool = True
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     hub_endpoint: str | None = None
     nodes_on_demand: bool = False

@@ -1,11 +1,13 @@
 """Whether the pods of a model are to run, to sleep, or are stopped: from the spec, and from what its gateways say."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from llama_operator import names
 from llama_operator.plan import activity
 from llama_operator.plan.activity import Pods
 from llama_operator.plan.observed import Key, Object, Observed, Ref
+from llama_operator.plan.settings import PlanSettings
 from llama_operator.spec.model import LlamaDeploymentSpec
 
 
@@ -22,6 +24,24 @@ def gateway_ref(key: Key) -> Ref:
 def may_sleep(spec: LlamaDeploymentSpec) -> bool:
     """Whether there is a gateway."""
     return spec.scaling.min_replicas == 0
+
+
+def is_asked(body: Object) -> bool:
+    """Whether a raw LlamaDeployment asks for a gateway."""
+    spec: Mapping[str, Any] = body.get("spec") or {}
+    return (spec.get("scaling") or {}).get("minReplicas") == 0
+
+
+def as_allowed(spec: LlamaDeploymentSpec, settings: PlanSettings) -> LlamaDeploymentSpec:
+    """Return the spec as this operator serves it: where it is installed without gateways, no model sleeps."""
+    if settings.gateway_enabled or not may_sleep(spec):
+        return spec
+    return spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"min_replicas": 1})})
+
+
+def is_denied(spec: LlamaDeploymentSpec, seen: Observed) -> bool:
+    """Whether the gateway that was asked for is one that this operator does not make."""
+    return is_asked(seen.body) and not may_sleep(spec)
 
 
 def state(spec: LlamaDeploymentSpec, seen: Observed) -> Pods:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from llama_operator import names
-from llama_operator.plan import budget, gateway, sharing
+from llama_operator.plan import budget, gateway, sharing, sleep
 from llama_operator.plan.observed import Key, Object, Observed, Ref
 
 OPTIONAL_KINDS: Final = frozenset({"ServiceMonitor", "LeaderWorkerSet"})
@@ -43,9 +43,8 @@ def wanted_refs(key: Key) -> Wanted:
 def named_refs(key: Key, body: Object) -> tuple[Ref, ...]:
     """Return every name that a plan for a raw LlamaDeployment may apply to, whoever holds it now."""
     spec: Mapping[str, Any] = body.get("spec") or {}
-    sleeps = (spec.get("scaling") or {}).get("minReplicas") == 0
     budgets = (budget.ref(key),) if spec.get("disruptionBudget") else ()
-    return (*wanted_refs(key), *(gateway.refs(key) if sleeps else ()), *budgets)
+    return (*wanted_refs(key), *(gateway.refs(key) if sleep.is_asked(body) else ()), *budgets)
 
 
 def is_ours(obj: Object, seen: Observed) -> bool:

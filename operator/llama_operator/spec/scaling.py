@@ -18,7 +18,8 @@ class Scaling(Part):
         ge=0,
         le=1,
         description="0: without a request for idleSeconds the pods stop, and a gateway in front of them wakes them for "
-        "the next one. 1: they stay, and there is no gateway.",
+        "the next one, unless the operator is installed without (the chart's gateway.enabled). 1: they stay, and there "
+        "is no gateway.",
     )
     idle_seconds: int = Field(
         default=900, ge=5, le=604800, description="With minReplicas 0: how long without a request until the pods stop."

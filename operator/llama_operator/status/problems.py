@@ -155,7 +155,13 @@ def of_preflight(result: PreflightResult | None) -> Iterator[Problem]:
 
 
 def of_gateway(spec: LlamaDeploymentSpec, seen: Observed) -> Iterator[Problem]:
-    """Yield that callers come by a gateway, or were to, that does not answer."""
+    """Yield that callers come by a gateway, or were to, that does not answer or that is not made."""
+    if sleep.is_denied(spec, seen):
+        yield Problem(
+            Reason.GATEWAY_DISABLED,
+            "spec.scaling.minReplicas is 0, and the operator is installed without gateways, so the pods never sleep: "
+            "install its chart with gateway.enabled, or set minReplicas to 1",
+        )
     live = seen.children.get(sleep.gateway_ref(seen.key))
     if not sleep.may_sleep(spec) or live is None or sleep.gateways(seen):
         return

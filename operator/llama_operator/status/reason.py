@@ -74,6 +74,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     SERVING = "Serving"
     GATEWAY_UNAVAILABLE = "GatewayUnavailable"
+    GATEWAY_DISABLED = "GatewayDisabled"
     ROLLING_OUT = "RollingOut"
     PAUSED = "Paused"
     ROLLED_BACK = "RolledBack"

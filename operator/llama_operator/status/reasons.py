@@ -287,6 +287,12 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "Its image cannot be pulled, no node has room for it, or it ends by itself.",
         "kubectl describe the Deployment that the message names; with spec.scaling.minReplicas 1 there is no gateway.",
     ),
+    Reason.GATEWAY_DISABLED: Entry(
+        ("Degraded",),
+        "spec.scaling.minReplicas is 0, and the operator is installed without gateways: the pods never sleep.",
+        "The chart's gateway.enabled is false, which leaves out the rights that gateways take.",
+        "Install the chart with gateway.enabled, or set spec.scaling.minReplicas to 1.",
+    ),
     Reason.ROLLING_OUT: Entry(("Progressing",), "Pods are being replaced or added."),
     Reason.PAUSED: Entry(("Progressing",), "spec.rollout.paused holds the rollout where it is; all pods serve on."),
     Reason.ROLLED_BACK: Entry(

@@ -76,9 +76,11 @@ async def look(
     body: Object | None = None,
     api_keys: str | None = None,
     shared: bool = False,
+    gateway: bool = True,
 ) -> Any:
     """One look at `KEY`."""
-    observer = Observer(cluster, asked or Asked(), Nodes(cluster), routes or Routed(), usages or ToldUsages())
+    reads = (cluster, asked or Asked(), Nodes(cluster), routes or Routed(), usages or ToldUsages())
+    observer = Observer(*reads, gateway=gateway)
     return await observer.observe(KEY, body or a_body(), secret, api_keys, shared=shared)
 
 
@@ -91,6 +93,17 @@ async def test_children_are_found_by_label_and_by_name() -> None:
     elsewhere = {**service, "metadata": {**service["metadata"], "name": "y", "namespace": "other"}}
     seen = await look(FakeCluster(foreign, labelled, others, elsewhere))
     assert sorted(ref.name for ref in seen.children) == ["llama", "old"]
+
+
+async def test_without_gateways_nothing_is_asked_that_only_they_have() -> None:
+    """The operator may not, and would be refused."""
+    cluster = FakeCluster()
+    body = a_body(scaling={"minReplicas": 0})
+    await look(cluster, body=body, gateway=False)
+    kinds = {"Role", "RoleBinding", "Lease"}
+    assert not kinds & {call.kind for call in cluster.calls}
+    await look(cluster, body=body)
+    assert kinds <= {call.kind for call in cluster.calls}
 
 
 async def test_of_a_secret_only_its_keys_are_kept() -> None:

@@ -19,6 +19,14 @@ def test_secrets_are_read_one_by_one() -> None:
     assert verbs("secrets", {"": PERMISSIONS["apiKeys"]}) == {"list", "create", "patch"}
 
 
+def test_what_only_gateways_take_is_a_group_of_its_own() -> None:
+    """Where no model sleeps, the operator writes no role, and no Lease but that of its leader."""
+    assert not verbs("roles", {"": PERMISSIONS["namespaced"]}) | verbs("rolebindings", {"": PERMISSIONS["namespaced"]})
+    assert not verbs("leases", {"": PERMISSIONS["namespaced"]})
+    needs = {"get", "list", "watch", "create", "patch", "delete"}
+    assert verbs("roles", {"": PERMISSIONS["gateway"]}) == verbs("rolebindings", {"": PERMISSIONS["gateway"]}) == needs
+
+
 def test_the_spec_is_the_users() -> None:
     """The operator writes the status, and nothing else of a LlamaDeployment."""
     assert verbs("llamadeployments") == {"get", "list", "watch"}

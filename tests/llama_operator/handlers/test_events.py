@@ -20,6 +20,13 @@ def test_what_is_shared_wakes_each_that_owns_it() -> None:
     assert events.keys_of(meta) == (Key("models", "a"), Key("models", "b"))
 
 
+def test_without_gateways_nothing_is_watched_that_only_they_have() -> None:
+    """The operator may not, and a watch that is refused would never come up."""
+    kinds = {"roles", "rolebindings", "leases"}
+    without, all_of_them = ({plural for _, _, plural in events.watched(gateway=some)} for some in (False, True))
+    assert all_of_them - without == kinds
+
+
 def test_children_are_watched_by_label_only() -> None:
     """Not every pod of the cluster passes through the operator; kopf writes nothing of its own."""
     settings = events.settings()

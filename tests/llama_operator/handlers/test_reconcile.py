@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llama_operator import names
 from llama_operator.cluster.hub import HubQuery
 from llama_operator.cluster.nodes import Nodes
 from llama_operator.cluster.observe import Observer
@@ -54,12 +55,12 @@ class Hub:
 
 def a_reconciler(cluster: FakeCluster, settings: Settings | None = None, hub: Hub | None = None) -> Reconciler:
     """A reconciler over the cluster."""
-    nodes = Nodes(cluster)
+    nodes, wanted = Nodes(cluster), settings or Settings(inference_image="llama-inference:1")
     return Reconciler(
         cluster=cluster,
-        observer=Observer(cluster, Silent(), nodes, Reached(), ToldUsages()),
+        observer=Observer(cluster, Silent(), nodes, Reached(), ToldUsages(), gateway=wanted.gateway_enabled),
         surveyor=Surveyor(cluster, hub or Hub(), nodes),
-        settings=plan_settings(settings or Settings(inference_image="llama-inference:1")),
+        settings=plan_settings(wanted),
         startups=Metrics().startups,
         costs=Metrics().costs,
     )
@@ -171,6 +172,24 @@ async def test_a_refused_object_is_told_in_the_status() -> None:
     cluster.refuse("apply", "Deployment", ClusterError("spec.template: wrong", status=422))
     assert await a_reconciler(cluster).reconcile(KEY) is not None
     assert answer(cluster, "Accepted") == "False ObjectRefused"
+
+
+async def test_without_gateways_a_model_that_may_sleep_is_served_awake_and_told() -> None:
+    """Also where it had one: callers reach the pods again, and no right is asked for that is not there."""
+    body = a_body(scaling={"minReplicas": 0})
+    settings = Settings(inference_image="llama-inference:1", gateway_enabled=False)
+    cluster = a_cluster(body)
+    await a_reconciler(cluster).reconcile(KEY)
+    gateway = names.gateway(KEY.name)
+    assert gateway in [obj["metadata"]["name"] for obj in cluster.stored("Deployment")]
+    cluster.calls.clear()
+    await a_reconciler(cluster, settings).reconcile(KEY)
+    assert [obj["metadata"]["name"] for obj in cluster.stored("Deployment")] == [KEY.name]
+    assert not {"Role", "RoleBinding", "Lease"} & {call.kind for call in cluster.calls}
+    (service,) = cluster.stored("Service")
+    assert service["spec"]["selector"] == names.pod_selector(KEY.name)
+    assert answer(cluster, "Degraded") == "True GatewayDisabled"
+    assert answer(cluster, "Accepted") == "True SpecValid"
 
 
 async def test_a_missing_right_is_told_in_the_status() -> None:
