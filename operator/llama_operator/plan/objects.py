@@ -72,7 +72,8 @@ def cache(
     """
     wanted = spec.cache
     claim: dict[str, Any] = {"accessModes": [wanted.access_mode]}
-    size, storage_class = wanted.size or cache_size(spec.model.repo, model_bytes), wanted.storage_class_name
+    size, storage_class = wanted.size, wanted.storage_class_name
+    size = size or cache_size(spec.model.repo, model_bytes, shared=False)
     if live is not None:
         has = live["spec"]
         claim["accessModes"] = has["accessModes"]

@@ -125,13 +125,15 @@ CheckState = Literal["passed", "failed", "unknown"]
 class Finding:
     """What one check of preflight found; `reason` is one of `status.reason.Reason` where it failed, else empty.
 
-    `unknown` is said where a fact could not be had: it stands in the way of nothing.
+    `unknown` is said where a fact could not be had: it stands in the way of nothing. What passed may still warn of
+    something to come, which the condition then says too.
     """
 
     check: Check
     state: CheckState
     message: str
     reason: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,7 @@ def _size(repo: str, model_bytes: int | None, seen: Observed) -> str:
         for ref, obj in seen.children.items()
         if ref.kind == "PersistentVolumeClaim" and is_shared(obj) and _repo_of(obj) == repo
     ]
-    return max(others, key=amount) if others and model_bytes is None else cache_size(repo, model_bytes)
+    return max(others, key=amount) if others and model_bytes is None else cache_size(repo, model_bytes, shared=True)
 
 
 def _repo_of(claim: Object) -> str:

@@ -13,6 +13,11 @@ def passed(check: Check, message: str) -> Finding:
     return Finding(check, "passed", message)
 
 
+def warned(check: Check, message: str) -> Finding:
+    """Return the finding of a check that holds for now, with what to do before it does no longer."""
+    return Finding(check, "passed", message, warns=True)
+
+
 def failed(check: Check, reason: str, message: str) -> Finding:
     """Return the finding of a check that does not hold, with what to do in its message."""
     return Finding(check, "failed", message, reason)

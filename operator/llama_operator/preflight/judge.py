@@ -52,7 +52,8 @@ def judge(case: Case, survey: Survey) -> PreflightResult:
 
 def _passed(findings: tuple[Finding, ...]) -> str:
     rows = {row.check: row for row in findings}
-    said = [rows[check].message for check in ("Model", "Memory", "Storage") if check in rows][:2]
+    first = [rows[check] for check in ("Model", "Memory", "Storage") if check in rows][:2]
+    said = [row.message for row in (*first, *(row for row in findings if row.warns and row not in first))]
     unknowns = ", ".join(row.check for row in findings if row.state == "unknown")
     left = f"; not known, see status.preflight: {unknowns}" if unknowns else ""
     return f"every check passed: {'; '.join(said)}{left}"
@@ -149,11 +150,12 @@ def _of_quotas(pod: Pod, pods: int, survey: Survey, cache: Cache | None, claimed
 
 def _cache(case: Case, fact: ModelFact | None) -> Cache:
     wanted, live = case.spec.cache, case.claim
-    size = amount(wanted.size or cache_size(case.spec.model.repo, fact.total_bytes if fact else None))
+    model_bytes = fact.total_bytes if fact else None
+    size = amount(wanted.size or cache_size(case.spec.model.repo, model_bytes, shared=wanted.shared))
     if live is not None:
         held = amount(live["spec"]["resources"]["requests"]["storage"])
         size = max(held, amount(wanted.size)) if wanted.size else held
-    return Cache(size=size, there=live is not None, storage_class=wanted.storage_class_name)
+    return Cache(size=size, there=live is not None, storage_class=wanted.storage_class_name, shared=wanted.shared)
 
 
 def _one_each(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -161,9 +163,13 @@ def _one_each(findings: Iterable[Finding]) -> Iterator[Finding]:
     rows: dict[str, Finding] = {}
     for row in findings:
         before = rows.get(row.check)
-        if before is None or _WORST_FIRST.index(row.state) < _WORST_FIRST.index(before.state):
+        if before is None or _rank(row) < _rank(before):
             rows[row.check] = row
     yield from rows.values()
+
+
+def _rank(finding: Finding) -> tuple[int, bool]:
+    return _WORST_FIRST.index(finding.state), not finding.warns
 
 
 def _cut(finding: Finding) -> Finding:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from llama_operator.plan.sizing import held_revisions
 from llama_operator.plan.survey import Survey, class_of
-from llama_operator.preflight.finding import GIB, Finding, failed, gib, passed, unknown
+from llama_operator.preflight.finding import GIB, Finding, failed, gib, passed, unknown, warned
 from llama_operator.spec.source import ModelSource
 
 MARGIN: Final = Decimal("1.05")
@@ -16,24 +17,37 @@ MARGIN: Final = Decimal("1.05")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """The cache's volume: its bytes, whether it is there already, and the class that it is claimed from."""
+    """The cache's volume: its bytes, whether it is there already, the class that it is claimed from, who uses it."""
 
     size: Decimal
     there: bool
     storage_class: str | None
+    shared: bool
 
 
 def check(cache: Cache, model_bytes: int | None, survey: Survey) -> Iterator[Finding]:
     """Yield what is found of the class, and of the size where the size of the model is known."""
     if not cache.there:
         yield _of_class(cache, survey)
-    if model_bytes is not None and model_bytes * MARGIN > cache.size:
-        least = math.ceil(model_bytes * MARGIN / GIB)
+    if model_bytes is not None:
+        yield from _of_size(cache, model_bytes * MARGIN, gib(model_bytes))
+
+
+def _of_size(cache: Cache, wanted: Decimal, files: str) -> Iterator[Finding]:
+    """Yield what is too small: for the model, or only for its next revision, which may yet have files of this one."""
+    if wanted > cache.size:
         yield failed(
             "Storage",
             "CacheTooSmall",
-            f"the files of the model have {gib(model_bytes)}, and the cache {gib(cache.size)}: set spec.cache.size to "
-            f"{least}Gi or more",
+            f"the files of the model have {files}, and the cache {gib(cache.size)}: set spec.cache.size to "
+            f"{math.ceil(wanted / GIB)}Gi or more",
+        )
+    elif (both := wanted * held_revisions(shared=cache.shared)) > cache.size:
+        yield warned(
+            "Storage",
+            f"the cache of {gib(cache.size)} has room for the {files} of the model, but not for a revision of other "
+            f"weights beside another: for that set spec.cache.size to {math.ceil(both / GIB)}Gi or more, where the "
+            "storage class allows expansion",
         )
 
 

@@ -51,7 +51,8 @@ class Cache(Part):
     )
     size: Quantity | None = Field(
         default=None,
-        description="Size of the volume. Unset: estimated from the model's name when the volume is created.",
+        description="Size of the volume. Unset: room for two revisions of the model, for one if shared, by its files "
+        "or else its name, when the volume is created. It only grows.",
     )
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = Field(
         default="ReadWriteOnce", description="Access mode. Replicas on more than one node need ReadWriteMany."

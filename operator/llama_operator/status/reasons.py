@@ -248,7 +248,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
     Reason.DISK_FULL: Entry(
         _CACHE,
         "The cache volume is full.",
-        "The model is larger than estimated, or several revisions are kept.",
+        "The model is larger than estimated, or more revisions are kept than it was sized for.",
         "Raise spec.cache.size.",
     ),
     Reason.DOWNLOADING: Entry(_CACHE, "The model is on its way; status.startup shows how far."),

@@ -296,7 +296,7 @@ def test_the_pods_get_the_commit_that_was_checked() -> None:
     found = plan(observed(), preflight=CHECKED)
     assert revision_of(found) == COMMIT
     (claim,) = [obj for obj in found.apply if obj["kind"] == "PersistentVolumeClaim"]
-    assert claim["spec"]["resources"]["requests"]["storage"] == "100Gi"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "180Gi"
 
 
 def revision_of(found: Plan) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from llama_operator.plan.quantity import amount
 from llama_operator.plan.sizing import cache_size
 from tests.support.operator_objects import UID, a_body, applied, desired, observed
 
@@ -27,21 +28,28 @@ def size_of(obj: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("repo", "size"),
+    ("repo", "size", "shared"),
     [
-        ("meta-llama/Llama-2-70b-chat-hf", "163Gi"),
-        ("meta-llama/Llama-2-7b-hf", "17Gi"),
-        ("meta-llama/Llama-3.2-1B", "3Gi"),
-        ("HuggingFaceTB/SmolLM2-135M-Instruct", "2Gi"),
-        ("mistralai/Mixtral-8x7B-v0.1", "131Gi"),
-        ("unsloth/Qwen2.5-0.5B", "2Gi"),
-        ("my-70b-lab/tiny-random", "50Gi"),
-        ("plain-name", "50Gi"),
+        ("meta-llama/Llama-2-70b-chat-hf", "294Gi", "163Gi"),
+        ("meta-llama/Llama-2-7b-hf", "30Gi", "17Gi"),
+        ("meta-llama/Llama-3.2-1B", "5Gi", "3Gi"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "2Gi", "2Gi"),
+        ("mistralai/Mixtral-8x7B-v0.1", "235Gi", "131Gi"),
+        ("unsloth/Qwen2.5-0.5B", "3Gi", "2Gi"),
+        ("my-70b-lab/tiny-random", "50Gi", "50Gi"),
+        ("plain-name", "50Gi", "50Gi"),
     ],
 )
-def test_the_cache_is_sized_by_the_models_name(repo: str, size: str) -> None:
-    """Two bytes for each parameter and a quarter more; the organisation's name says nothing."""
-    assert cache_size(repo) == size
+def test_the_cache_is_sized_by_the_models_name(repo: str, size: str, shared: str) -> None:
+    """Two bytes for each parameter, twice unless it is shared, and a quarter more; the organisation says nothing."""
+    assert (cache_size(repo, shared=False), cache_size(repo, shared=True)) == (size, shared)
+
+
+def test_a_cache_has_room_for_the_next_revision_beside_the_one_that_serves() -> None:
+    """By the files, where they are known; a shared volume is of one commit alone."""
+    both = 2 * 80 * 2**30
+    assert amount(cache_size("plain-name", 80 * 2**30, shared=False)) > both
+    assert both > amount(cache_size("plain-name", 80 * 2**30, shared=True)) > both / 2
 
 
 def test_an_explicit_size_wins() -> None:

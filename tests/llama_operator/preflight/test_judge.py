@@ -255,6 +255,17 @@ def test_a_cache_that_is_there_is_judged_by_what_it_holds() -> None:
     assert judged(survey, children=children, cache={"size": "200Gi"}).passed
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cache_for_one_revision_passes_with_a_word_of_the_second(there: bool) -> None:
+    """Whether it is asked for or there from an earlier version, whose default had room for one."""
+    children = [obj for obj in applied(a_body(cache={"size": "150Gi"})) if obj["kind"] == "PersistentVolumeClaim"]
+    found = judged(children=children) if there else judged(cache={"size": "150Gi"})
+    assert (found.passed, states(found)["Storage"]) == (True, "passed")
+    assert found.message.endswith("set spec.cache.size to 270Gi or more, where the storage class allows expansion")
+    assert "spec.cache.size" not in judged().message
+    assert "spec.cache.size" not in judged(cache={"size": "150Gi", "shared": True}).message
+
+
 def test_a_long_message_is_cut() -> None:
     """A status has an end; a cluster may have any number of storage classes."""
     survey = replace(SURVEY, storage_classes={f"class-{number:04}": False for number in range(1000)})

@@ -11,9 +11,9 @@ from llama_operator.preflight.storage import Cache, check
 CLASSES = {"fast": False, "standard": True}
 
 
-def a_cache(gib: float = 200, *, there: bool = False, storage_class: str | None = None) -> Cache:
+def a_cache(gib: float = 200, *, there: bool = False, storage_class: str | None = None, shared: bool = False) -> Cache:
     """A cache of so many GiB."""
-    return Cache(size=Decimal(gib) * GIB, there=there, storage_class=storage_class)
+    return Cache(size=Decimal(gib) * GIB, there=there, storage_class=storage_class, shared=shared)
 
 
 def found(cache: Cache, survey: Survey, model_bytes: int | None = None) -> Finding:
@@ -71,3 +71,20 @@ def test_a_cache_smaller_than_the_model_is_seen_before_the_download(there: bool)
     assert all(
         row.state == "passed" for row in check(a_cache(105, there=there), 100 * GIB, Survey(storage_classes=CLASSES))
     )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cache_without_room_for_a_second_revision_is_told_with_what_has_it(there: bool) -> None:
+    """It holds nothing up: the next revision may have the same files, or never come."""
+    *_, finding = check(a_cache(150, there=there), 100 * GIB, Survey(storage_classes=CLASSES))
+    assert (finding.state, finding.warns) == ("passed", True)
+    assert finding.message == (
+        "the cache of 150.0 GiB has room for the 100.0 GiB of the model, but not for a revision of other weights "
+        "beside another: for that set spec.cache.size to 210Gi or more, where the storage class allows expansion"
+    )
+    assert not any(row.warns for row in check(a_cache(210, there=there), 100 * GIB, Survey(storage_classes=CLASSES)))
+
+
+def test_a_shared_cache_needs_no_room_for_a_second_revision() -> None:
+    """That one has a volume of its own."""
+    assert list(check(a_cache(105, there=True, shared=True), 100 * GIB, Survey(storage_classes=CLASSES))) == []
