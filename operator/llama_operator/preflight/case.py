@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.plan.observed import Key, Object, Observed, Plan, SecretFact, ref_of
-from llama_operator.plan.revision import pinned
+from llama_operator.plan.revision import is_commit, pinned
+from llama_operator.plan.revisions import template_of
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.sharing import claim_ref
 from llama_operator.plan.source import token_secret
@@ -20,7 +21,8 @@ class Case:
     """What is judged.
 
     `pod` is what a replica would be; `claim` the live cache's PVC, None if there is none yet; `cached` tells whether
-    the cache holds the model at the commit that the pods would load, so that they need no Hub; `nodes_come` whether
+    the cache holds the model at the commit that the pods would load, so that they need no Hub, and `served` whether
+    moreover pods of the very same template have served, so that the Hub has been heard of it; `nodes_come` whether
     nodes are added when pods wait for them.
     """
 
@@ -31,6 +33,7 @@ class Case:
     claim: Object | None
     question: Question
     cached: bool
+    served: bool
     nodes_come: bool
 
 
@@ -41,6 +44,7 @@ def ask(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: PlanSet
     pod_spec: Mapping[str, Any] = desired[wanted.workload]["spec"]["template"]["spec"]
     revision = pinned(spec, seen)
     cache = claim_ref(plan.cache) if plan.cache else None
+    cached = revision is not None and cache in seen.children and _was_cached(seen.body)
     return Case(
         spec=spec,
         key=seen.key,
@@ -57,7 +61,8 @@ def ask(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: PlanSet
             asks_hub=spec.model.source == "hub",
             volume=spec.model.claim.name if spec.model.claim else None,
         ),
-        cached=revision is not None and cache in seen.children and _was_cached(seen.body),
+        cached=cached,
+        served=cached and is_commit(revision) and _has_served(desired[wanted.workload], plan),
         nodes_come=settings.nodes_on_demand,
     )
 
@@ -65,3 +70,8 @@ def ask(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: PlanSet
 def _was_cached(body: Object) -> bool:
     rows = (body.get("status") or {}).get("conditions") or ()
     return any(row.get("type") == "ModelCached" and row.get("status") == "True" for row in rows)
+
+
+def _has_served(workload: Object, plan: Plan) -> bool:
+    rows = plan.rollout.revisions
+    return any(row.outcome == "Succeeded" and template_of(row) == template_of(workload) for row in rows)

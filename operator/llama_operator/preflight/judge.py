@@ -9,6 +9,7 @@ from llama_operator.plan import engines
 from llama_operator.plan.observed import CheckState, Finding, PreflightResult
 from llama_operator.plan.quantity import amount
 from llama_operator.plan.refusals import sentence
+from llama_operator.plan.revision import is_commit
 from llama_operator.plan.sizing import cache_size
 from llama_operator.plan.survey import HubRefusal, ModelFact, Survey, class_of
 from llama_operator.preflight import architecture, limits, memory, nodes, quota, secrets, storage
@@ -28,7 +29,8 @@ _WORST_FIRST: Final[tuple[CheckState, ...]] = ("failed", "unknown", "passed")
 def judge(case: Case, survey: Survey) -> PreflightResult:
     """Return the result for a LlamaDeployment; the first check that fails gives reason and message.
 
-    Where the Hub has not answered yet, nothing is claimed in any mode: it answers, or is given up, within seconds.
+    Where the Hub has not answered yet, nothing is claimed in any mode: it answers, or is given up, within seconds. Only
+    more of pods that have served, whose model is in the cache, do not wait for it.
     """
     findings = tuple(map(_cut, _one_each(_findings(case, survey))))
     fact = survey.model if isinstance(survey.model, ModelFact) else None
@@ -44,7 +46,7 @@ def judge(case: Case, survey: Survey) -> PreflightResult:
         first, others = failures[0], [row.reason for row in failures[1:]]
         also = f" (then also: {', '.join(others)})" if others else ""
         return replace(known, passed=False, reason=first.reason, message=f"{first.message}{also}")
-    if survey.model is None and case.question.asks_hub and engines.of(case.spec).has_model:
+    if survey.model is None and case.question.asks_hub and engines.of(case.spec).has_model and not case.served:
         message = f"the Hub at {case.question.endpoint} is being asked about {case.question.repo}"
         return replace(known, passed=False, enforced=True, reason="Checking", message=message)
     return replace(known, message=_passed(findings))
@@ -97,11 +99,18 @@ def _of_model(case: Case, survey: Survey) -> Iterator[Finding]:
         case HubRefusal(reason=reason, words=words):
             said = sentence(reason, case.spec, case.secret, words) or words
             if case.cached:
-                yield unknown("Model", f"the model is in the cache, and pods start from there; meanwhile {said}")
+                yield unknown("Model", f"{_kept(case)}; meanwhile {said}")
             else:
                 yield failed("Model", reason, said)
         case None:
-            return
+            if case.served:
+                yield unknown("Model", f"{_kept(case)}; the Hub at {case.question.endpoint} has not answered yet")
+
+
+def _kept(case: Case) -> str:
+    revision = case.question.revision
+    which = f"commit {revision[:12]}" if is_commit(revision) else revision
+    return f"{case.question.repo} is in the cache, and pods start from there, at {which}"
 
 
 def _of_memory(case: Case, pod: Pod, fact: ModelFact, survey: Survey) -> Finding:

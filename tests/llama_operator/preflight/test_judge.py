@@ -1,5 +1,6 @@
 """All checks over all facts: what is said first, what holds, what is only told."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llama_operator import names
 from llama_operator import preflight as package
 from llama_operator.plan.observed import PreflightResult, SecretFact
 from llama_operator.plan.survey import HubRefusal, ModelShape, Survey
@@ -105,10 +107,60 @@ def test_a_model_that_is_in_the_cache_needs_no_hub() -> None:
     gone = replace(SURVEY, model=UNREACHABLE)
     found = judged(gone, children=children, status=cached, replicas=3)
     assert (found.holds, states(found)["Model"]) == (False, "unknown")
+    assert "at commit e9149a128095; meanwhile the Hub" in found.message
     assert "not known, see status.preflight: Model" in found.message
     assert not judged(gone, children=[obj for obj in children if obj["kind"] != "Deployment"], status=cached).holds
     assert judged(gone, children=children, status={**cached, "conditions": []}, replicas=3).holds
     assert judged(gone, children=children, status=cached, model={"repo": REPO, "revision": "v2"}).holds
+
+
+def served(outcome: str = "Succeeded") -> tuple[list[Any], dict[str, Any]]:
+    """A model that serves, or whose rollout became something else: what there is of it, and its status."""
+    children = [
+        _told(obj, outcome) if obj["kind"] == "ControllerRevision" else obj
+        for obj in plan(observed(), preflight=PreflightResult(commit=COMMIT)).desired
+    ]
+    revision = {"repo": REPO, "requested": "main", "commit": COMMIT}
+    return children, {"revision": revision, "conditions": [{"type": "ModelCached", "status": "True"}]}
+
+
+def _told(obj: Any, outcome: str) -> Any:
+    annotations = {names.ANNOTATION_ROLLOUT: json.dumps({"outcome": outcome})}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+@pytest.mark.parametrize("left_out", [(), ("Deployment",)], ids=["a scale-up", "a Deployment that was deleted"])
+def test_more_of_what_has_served_does_not_wait_for_the_hub_to_answer(left_out: tuple[str, ...]) -> None:
+    """Nor after the operator has started anew, which remembers no answer; the condition says so."""
+    children, status = served()
+    left = [obj for obj in children if obj["kind"] not in left_out]
+    found = judged(replace(SURVEY, model=None), children=left, status=status, replicas=3)
+    assert (found.holds, found.reason, states(found)["Model"]) == (False, "ChecksPassed", "unknown")
+    assert (
+        f"{REPO} is in the cache, and pods start from there, at commit e9149a128095; the Hub at https://huggingface.co "
+        "has not answered yet"
+    ) in found.message
+    assert "not known, see status.preflight: Model" in found.message
+
+
+@pytest.mark.parametrize(
+    ("outcome", "without", "spec"),
+    [
+        ("Progressing", (), {}),
+        ("Succeeded", ("PersistentVolumeClaim",), {}),
+        ("Succeeded", (), {"engine": {"maxContextTokens": 100}}),
+        ("Succeeded", (), {"model": {"repo": REPO, "revision": "v2"}}),
+    ],
+    ids=["pods that never were ready", "no cache", "other pods", "another revision"],
+)
+def test_what_has_not_served_waits_for_the_hubs_answer(
+    outcome: str, without: tuple[str, ...], spec: dict[str, Any]
+) -> None:
+    """It tells whether they fit; where it gives none within seconds, the cache suffices as before."""
+    children, status = served(outcome)
+    left = [obj for obj in children if obj["kind"] not in without]
+    found = judged(replace(SURVEY, model=None), children=left, status=status, replicas=3, **spec)
+    assert (found.holds, found.reason) == (True, "Checking")
 
 
 def test_the_hub_is_asked_about_the_commit_that_runs() -> None:
