@@ -1,7 +1,7 @@
 """The table of engines: what each adds to the pod, and whether it needs a model at all.
 
-All are one server of ours with another backend. TGI is a program of its own: it runs in a container beside the server,
-takes the pod's GPUs and most of what the pod asks for, and reads the model that the server has fetched and checked.
+All are one server of ours with another backend. TGI is a program of its own: it runs in a sidecar of the server, takes
+the pod's GPUs and most of what the pod asks for, and reads the model that the server has fetched and checked.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class Engine:
     Attributes:
         has_model: whether a model is fetched, checked and held in memory.
         env: more environment of the server.
-        beside: the container that computes; None when the server does.
+        beside: the sidecar that computes; None when the server does.
     """
 
     has_model: bool = True

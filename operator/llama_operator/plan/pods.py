@@ -58,7 +58,8 @@ def _pod(spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settin
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": _containers(spec, name, image, revision, settings),
+        "initContainers": _beside(spec, settings),
+        "containers": [_container(spec, name, image, revision, settings)],
         "volumes": _volumes(spec, name, revision),
         "nodeSelector": scheduling.node_selector,
         "tolerations": [*gpu.tolerations(spec.resources.gpu), *scheduling.tolerations],
@@ -72,21 +73,23 @@ def _pod(spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settin
     return {key: value for key, value in pod.items() if value not in (None, {}, [])}
 
 
-def _containers(
-    spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settings: PlanSettings
-) -> list[dict[str, Any]]:
-    """Return the server, and the program that computes beside it where the engine is one."""
-    server, beside = _container(spec, name, image, revision, settings), engines.of(spec).beside
+def _beside(spec: LlamaDeploymentSpec, settings: PlanSettings) -> list[dict[str, Any]]:
+    """Return the program that computes beside the server, where the engine is one, as a sidecar.
+
+    It runs from before the server until after it: what the server still works on has its engine to the end.
+    """
+    beside = engines.of(spec).beside
     if beside is None:
-        return [server]
-    computes = {**_confined(), **beside(spec), "imagePullPolicy": settings.image_pull_policy}
-    computes["volumeMounts"] = [
+        return []
+    mounts = [
         *({**row, "readOnly": True} for row in source.mounts(spec) if row["name"] != source.TOKEN),
         {"name": engines.HANDOVER, "mountPath": engines.HANDOVER_DIR, "readOnly": True},
         {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108  (the pod's own)
         {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
     ]
-    return [server, computes]
+    # Without a start-up probe the server comes as soon as this one runs, and fetches the model that it waits for.
+    sidecar = {"restartPolicy": "Always", "imagePullPolicy": settings.image_pull_policy, "volumeMounts": mounts}
+    return [{**_confined(), **beside(spec), **sidecar}]
 
 
 def _confined() -> dict[str, Any]:

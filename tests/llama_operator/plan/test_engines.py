@@ -1,10 +1,12 @@
 """What each engine makes of a pod."""
 
+from decimal import Decimal
 from typing import Any, get_args
 
 import pytest
 
 from llama_operator.plan.engines import ENGINES, MODEL_LINK
+from llama_operator.preflight.pod import read
 from llama_operator.spec.engine import EngineName
 from tests.support.operator_objects import pod_spec, server
 
@@ -15,9 +17,9 @@ def env_of(container: dict[str, Any]) -> dict[str, str]:
 
 
 def tgi_of(**spec: Any) -> dict[str, Any]:
-    """The container of TGI in a pod of this spec."""
+    """The sidecar of TGI in a pod of this spec."""
     engine = {"name": "tgi", **spec.pop("engine", {})}
-    _, beside = pod_spec(engine=engine, **spec)["containers"]
+    (beside,) = pod_spec(engine=engine, **spec)["initContainers"]
     return beside
 
 
@@ -30,7 +32,9 @@ def test_every_engine_has_a_row() -> None:
 def test_most_engines_are_the_server_itself(name: str) -> None:
     """One container, with the GPUs, that is told which backend to take."""
     engine = {"name": name, "image": "example.com/server:1"}
-    (container,) = pod_spec(engine=engine)["containers"]
+    spec = pod_spec(engine=engine)
+    (container,) = spec["containers"]
+    assert "initContainers" not in spec
     assert env_of(container)["LLAMA_INFERENCE_BACKEND"] == name
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
 
@@ -42,6 +46,29 @@ def test_tgi_has_the_gpus_and_the_server_none() -> None:
     assert beside["resources"]["requests"]["cpu"] == "3"
     assert beside["resources"]["limits"] == {"nvidia.com/gpu": "2", "memory": "8Gi"}
     assert "limits" not in front["resources"]
+
+
+def test_tgi_outlives_the_server_and_does_not_hold_up_its_start() -> None:
+    """A sidecar is stopped after the server has drained; without a start-up probe it need not answer before it."""
+    spec = pod_spec(engine={"name": "tgi"})
+    assert [row["name"] for row in spec["containers"]] == ["inference"]
+    assert tgi_of()["restartPolicy"] == "Always"
+    assert "startupProbe" not in tgi_of()
+
+
+def test_a_pod_with_tgi_asks_for_the_gpus_once() -> None:
+    """For the scheduler, a quota and preflight: those of the sidecar and none besides."""
+    pod = read(pod_spec(engine={"name": "tgi"}, resources={"cpu": "3", "memory": "20Gi"}))
+    assert pod.requests["nvidia.com/gpu"] == pod.limits["nvidia.com/gpu"] == 2
+    assert (pod.requests["cpu"], pod.requests["memory"]) == (Decimal("3.1"), 21 * 2**30)
+
+
+def test_what_runs_before_the_server_is_counted_with_tgi() -> None:
+    """An init container of podTemplate starts once the sidecar runs, and needs its room beside it."""
+    copies = {"name": "copies", "image": "x", "resources": {"requests": {"cpu": "2"}}}
+    template = {"spec": {"initContainers": [copies]}}
+    pod = read(pod_spec(engine={"name": "tgi"}, resources={"cpu": "3"}, podTemplate=template))
+    assert pod.requests["cpu"] == 5
 
 
 def test_tgi_waits_for_the_model_that_the_server_fetched() -> None:
