@@ -12,13 +12,14 @@ from llama_operator import names
 from llama_operator.plan.history import Failure
 from llama_operator.plan.observed import Object, Observed
 from llama_operator.spec.model import LlamaDeploymentSpec
-from llama_operator.status import containers, model
-from llama_operator.status.pods import condition_of, container, is_active, is_ready
+from llama_operator.status import model
+from llama_operator.status.containers import of_container
+from llama_operator.status.pods import condition_of, containers, is_active, is_ready
 from llama_operator.status.problems import short
 from llama_operator.status.reason import Reason
 
 CRASHES: Final = 3
-"""Ends of a server, each but the last followed by a new start, that make a crash loop."""
+"""Ends of a container, each but the last followed by a new start, that make a crash loop."""
 LOADS: Final = 3
 """Attempts to load the weights; what is wrong for a moment, such as memory that an old pod still holds, passes."""
 _FOR_GOOD: Final = frozenset(
@@ -62,11 +63,12 @@ def _of_report(spec: LlamaDeploymentSpec, seen: Observed, report: Object) -> Ite
 
 
 def _of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object) -> Iterator[Failure]:
-    state = container(pod)
-    waiting: Mapping[str, str] = state.get("state", {}).get("waiting") or {}
-    # The last end counts only once the kubelet holds back the next start.
-    if waiting.get("reason") == "CrashLoopBackOff" and state.get("restartCount", 0) + 1 >= CRASHES:
-        yield from (Failure(reason=row.reason, message=row.message) for row in containers.of_pod(spec, seen, pod))
+    for state in containers(pod):
+        waiting: Mapping[str, str] = state.get("state", {}).get("waiting") or {}
+        # The last end counts only once the kubelet holds back the next start.
+        if waiting.get("reason") == "CrashLoopBackOff" and state.get("restartCount", 0) + 1 >= CRASHES:
+            found = of_container(spec, seen, pod, state)
+            yield from (Failure(reason=row.reason, message=row.message) for row in found)
 
 
 def _of_deadline(spec: LlamaDeploymentSpec, live: Object) -> Failure | None:

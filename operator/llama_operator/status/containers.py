@@ -1,42 +1,65 @@
 """Why a placed pod does not run: the kubelet's words about images, volumes, containers and memory."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
+from llama_operator.names import CONTAINER
+from llama_operator.plan.engines import TGI
 from llama_operator.plan.observed import Object, Observed
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.status.endings import Ending, problem
-from llama_operator.status.pods import condition_of, container
+from llama_operator.status.pods import condition_of, containers
 from llama_operator.status.problems import Problem, short
 from llama_operator.status.reason import Reason
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _CREATE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_UNMADE = frozenset({"ContainerCreating", "PodInitializing"})
 _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+
+_IMAGES: Final[Mapping[str, str]] = {CONTAINER: "spec.engine.image", TGI: "spec.engine.tgi.image"}
+"""Container → the field that names its image."""
 
 
 def of_pod(spec: LlamaDeploymentSpec, seen: Observed, pod: Object) -> Iterator[Problem]:
-    """Yield why the server's container of an active, unready pod does not run."""
-    state = container(pod)
+    """Yield why the server's container of an active, unready pod does not run, or that of the engine beside it."""
+    if _is_unmounted(pod):
+        yield from _volumes(seen, pod["metadata"]["name"])
+        return
+    for state in containers(pod):
+        yield from of_container(spec, seen, pod, state)
+
+
+def of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object, state: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield why one container does not run; `state` is its status."""
     waiting: dict[str, Any] = state.get("state", {}).get("waiting") or {}
     reason, words = waiting.get("reason", ""), short(waiting.get("message", ""))
     name = pod["metadata"]["name"]
     if reason in _PULL:
         yield _image(spec, state, words)
     elif reason in _CREATE:
+        which = "the container" if state["name"] == CONTAINER else f"container {state['name']}"
         yield Problem(
             Reason.CONTAINER_NOT_CREATED,
-            f"the container of pod {name} cannot be created: {words or reason}; correct spec.podTemplate or "
-            "spec.engine.image",
+            f"{which} of pod {name} cannot be created: {words or reason}; correct spec.podTemplate or "
+            f"{_IMAGES[state['name']]}",
         )
-    elif reason == "ContainerCreating":
-        yield from _volumes(seen, name)
     else:
         yield from _ended(spec, seen, state, name)
 
 
-def _image(spec: LlamaDeploymentSpec, state: dict[str, Any], words: str) -> Problem:
-    fix = "correct spec.engine.image" if spec.engine.image else "name another in spec.engine.image"
+def _is_unmounted(pod: Object) -> bool:
+    """Whether none of the pod's containers was made yet, for which its volumes have to be there."""
+    status = pod.get("status", {})
+    rows = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    states: list[Mapping[str, Any]] = [row.get("state") or {} for row in rows]
+    return bool(rows) and all((state.get("waiting") or {}).get("reason") in _UNMADE for state in states)
+
+
+def _image(spec: LlamaDeploymentSpec, state: Mapping[str, Any], words: str) -> Problem:
+    field = _IMAGES[state["name"]]
+    is_default = state["name"] == CONTAINER and not spec.engine.image
+    fix = f"name another in {field}" if is_default else f"correct {field}"
     return Problem(
         Reason.IMAGE_PULL_FAILED,
         f"image {state.get('image')} cannot be pulled ({words}): {fix}, or name the registry's imagePullSecrets in "
@@ -58,12 +81,12 @@ def _volumes(seen: Observed, pod: str) -> Iterator[Problem]:
         return
 
 
-def _ended(spec: LlamaDeploymentSpec, seen: Observed, state: dict[str, Any], pod: str) -> Iterator[Problem]:
+def _ended(spec: LlamaDeploymentSpec, seen: Observed, state: Mapping[str, Any], pod: str) -> Iterator[Problem]:
     ended: dict[str, Any] = (
         state.get("state", {}).get("terminated") or state.get("lastState", {}).get("terminated") or {}
     )
     if ended and ended.get("exitCode") != 0:
-        ending = Ending(pod, ended.get("exitCode", 1), ended.get("reason", ""), ended.get("message", ""))
+        ending = Ending(pod, ended.get("exitCode", 1), ended.get("reason", ""), ended.get("message", ""), state["name"])
         yield problem(spec, seen.secret, ending)
 
 

@@ -1,7 +1,8 @@
 """Why a container ended, from the kubelet's reason, the exit code and its last words; pure.
 
 The last words are the termination message, which Kubernetes fills with the end of the log. They may be those of any
-engine in `spec.engine.image`, so what libraries say is known here too: torch, NCCL, transformers, the Hub's client.
+engine in `spec.engine.image` or beside the server, so what libraries say is known here too: torch, NCCL, transformers,
+the Hub's client, TGI's launcher.
 """
 
 import re
@@ -9,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from llama_operator.names import CONTAINER
 from llama_operator.plan import refusals
+from llama_operator.plan.engines import TGI
 from llama_operator.plan.observed import SecretFact
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.status.problems import Problem, short
@@ -33,6 +36,19 @@ class Ending:
     code: int
     reason: str
     message: str
+    container: str = CONTAINER
+
+    @property
+    def who(self) -> str:
+        """What ended, and in which pod."""
+        what = "the server" if self.container == CONTAINER else f"container {self.container}"
+        return f"{what} in pod {self.pod}"
+
+    @property
+    def logs(self) -> str:
+        """The command that shows the rest."""
+        of = "" if self.container == CONTAINER else f" -c {self.container}"
+        return f"kubectl logs {self.pod}{of} --previous"
 
     @property
     def last(self) -> str:
@@ -42,7 +58,15 @@ class Ending:
 
 
 _WORDS: Final[tuple[tuple[Reason, re.Pattern[str]], ...]] = (
-    (Reason.GPU_OUT_OF_MEMORY, re.compile(r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|HIP out of")),
+    (
+        Reason.GPU_OUT_OF_MEMORY,
+        re.compile(
+            r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|HIP out of|"
+            r"Not enough memory to handle \d+ prefill tokens"
+        ),
+    ),
+    # TGI's launcher outlives its shards: it is the kernel that kills one so.
+    (Reason.OUT_OF_MEMORY, re.compile(r"Shard process was signaled to shutdown with signal 9")),
     (
         Reason.SHARED_MEMORY_TOO_SMALL,
         re.compile(
@@ -82,14 +106,16 @@ def problem(spec: LlamaDeploymentSpec, secret: SecretFact | None, ending: Ending
     signal = _SIGNALS.get(ending.code)
     return Problem(
         Reason.CRASHING,
-        f"the server in pod {ending.pod} ended with code {ending.code}{f' ({signal})' if signal else ''}{said}: "
-        f"kubectl logs {ending.pod} --previous shows the rest",
+        f"{ending.who} ended with code {ending.code}{f' ({signal})' if signal else ''}{said}: {ending.logs} shows the "
+        "rest",
     )
 
 
 def _sentence(reason: Reason, spec: LlamaDeploymentSpec, secret: SecretFact | None, ending: Ending, line: str) -> str:
+    if reason is Reason.OUT_OF_MEMORY:
+        return _memory(spec, ending)
     if reason is Reason.GPU_OUT_OF_MEMORY:
-        return gpu_memory(spec, f"the server in pod {ending.pod}", line)
+        return gpu_memory(spec, ending.who, line)
     if reason is Reason.SHARED_MEMORY_TOO_SMALL:
         return _shared(spec, ending, line)
     if reason is Reason.DISK_FULL:
@@ -100,13 +126,13 @@ def _sentence(reason: Reason, spec: LlamaDeploymentSpec, secret: SecretFact | No
 def _memory(spec: LlamaDeploymentSpec, ending: Ending) -> str:
     limit = spec.resources.memory_limit
     fix = f"raise spec.resources.memoryLimit (it is {limit})" if limit else "raise spec.resources.memory"
-    return f"the server in pod {ending.pod} was killed for want of memory: {fix}"
+    return f"{ending.who} was killed for want of memory: {fix}"
 
 
 def _shared(spec: LlamaDeploymentSpec, ending: Ending, line: str) -> str:
     return (
-        f"the server in pod {ending.pod} ended for want of shared memory ({line}): raise spec.resources.sharedMemory "
-        f"(it is {spec.resources.shared_memory})"
+        f"{ending.who} ended for want of shared memory ({line}): raise spec.resources.sharedMemory (it is "
+        f"{spec.resources.shared_memory})"
     )
 
 
@@ -114,6 +140,12 @@ def gpu_memory(spec: LlamaDeploymentSpec, who: str, line: str) -> str:
     """Return the sentence for GPUs that `who` found too small."""
     engine, count = spec.engine, spec.resources.gpu.count
     sequences, context = engine.max_concurrent_sequences, engine.max_context_tokens
+    if engine.name == TGI:
+        return (
+            f"the GPUs of {who} have too little memory ({line}): raise spec.resources.gpu.count (it is {count}), or "
+            f"lower spec.engine.maxContextTokens (it is {context or 'unset'}), or what TGI computes at once: "
+            "--max-batch-prefill-tokens in spec.engine.tgi.args"
+        )
     return (
         f"the GPUs of {who} have too little memory ({line}): raise spec.resources.gpu.count (it is {count}), or lower "
         f"spec.engine.maxConcurrentSequences (it is {sequences or 'unset'}) or maxContextTokens (it is "

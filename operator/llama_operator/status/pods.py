@@ -1,9 +1,10 @@
-"""Read pods: which count, how far each is, what its server's container does."""
+"""Read pods: which count, how far each is, what its containers do."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from llama_operator.names import CONTAINER
+from llama_operator.plan.engines import TGI
 from llama_operator.plan.observed import Object
 
 
@@ -32,8 +33,14 @@ def is_unscheduled(pod: Object) -> bool:
 
 def container(pod: Object) -> dict[str, Any]:
     """Return the status of the server's container; empty before the kubelet has reported one."""
-    rows = pod.get("status", {}).get("containerStatuses", ())
-    return next((row for row in rows if row["name"] == CONTAINER), {})
+    return next((row for row in containers(pod) if row["name"] == CONTAINER), {})
+
+
+def containers(pod: Object) -> tuple[dict[str, Any], ...]:
+    """Return the statuses of what the operator runs in a pod: first the engine beside the server, for that waits."""
+    status = pod.get("status", {})
+    rows = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    return tuple(row for row in rows if row["name"] in (CONTAINER, TGI))
 
 
 def parse_time(text: str) -> datetime:

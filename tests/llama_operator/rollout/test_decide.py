@@ -268,6 +268,18 @@ def test_what_may_still_be_mended_is_waited_for(report: Any, state: Any) -> None
     assert (world.running, world.outcomes()[2]) == (2, "Progressing")
 
 
+def test_an_engine_beside_the_server_that_crashes_again_and_again_has_failed() -> None:
+    """The server itself runs, and would wait for it for ever."""
+    world = broken()
+    world.starting(2)
+    (pod,) = world.pods
+    world.pods = ({**pod, "status": {**pod["status"], "initContainerStatuses": [{"name": "tgi", **CRASHED}]}},)
+    world.step()
+    row = world.report()["history"][0]
+    assert (world.running, row["reason"]) == (1, "Crashing")
+    assert "container tgi in pod new" in row["message"]
+
+
 def test_pods_of_another_rollout_do_not_count() -> None:
     """An old pod that fails says nothing of the new template."""
     world = broken()
