@@ -4,21 +4,31 @@ Arbitrary JSON, arbitrary values under the names that count, arbitrary bytes, an
 """
 
 import json
+from collections import Counter
 from typing import Any, Final
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from llama_inference.protocol.openai.fields import FIELDS
-from llama_inference.protocol.parameters import PARAMETERS, REFUSED
+from llama_inference.protocol.openai.fields import FIELDS, Endpoint
+from llama_inference.protocol.parameters import GENERATION, PARAMETERS, REFUSED, Parameter
+from tests.conformance.conftest import NAME
+from tests.conformance.described import described
+from tests.conformance.left import measure, nothing_stays
 from tests.llama_inference.harness import Served
+from tests.llama_inference.process import Process
 
 pytestmark = pytest.mark.slow
 
 PATHS: Final = ("/predict", "/v1/completions", "/v1/chat/completions")
 NAMES: Final = sorted({"prompt", "messages", "model", *PARAMETERS, *REFUSED, *FIELDS})
+ROWS: Final[dict[str, dict[str, Parameter]]] = {
+    "/predict": dict(PARAMETERS),
+    "/v1/completions": {**GENERATION, **FIELDS[Endpoint.COMPLETION]},
+    "/v1/chat/completions": {**GENERATION, **FIELDS[Endpoint.CHAT]},
+}
 TEXT: Final = st.text(max_size=20) | st.sampled_from(["\ud83e", "a\udd99b"])  # halves of pairs: JSON can carry them
 NUMBERS: Final = st.one_of(
     st.integers(), st.floats(), st.sampled_from([0, -1, 2**31, 2**63, 10**400, 1e308, float("inf"), float("nan")])
@@ -36,6 +46,8 @@ FUZZ: Final = settings(
     max_examples=150, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
+OF_AN_ENGINE: Final = settings(FUZZ, max_examples=60, phases=[Phase.generate])
+BOUNDS: Final = ("max_new_tokens", "max_length", "max_tokens", "max_completion_tokens", "echo")
 BY_HAND: Final = {
     "nothing": b"",
     "no object": b"[]",
@@ -58,7 +70,7 @@ BY_HAND: Final = {
 }
 
 
-def ask(served: Served, path: str, content: bytes, content_type: str = "application/json") -> httpx2.Response:
+def ask(served: Served | Process, path: str, content: bytes, content_type: str = "application/json") -> httpx2.Response:
     """Send bytes; check that the answer keeps the contract."""
     answer = served.client.post(path, content=content, headers={"content-type": content_type})
     assert answer.status_code < 500, answer.text
@@ -91,6 +103,29 @@ def test_any_json_is_answered(served: Served, path: str, body: Any) -> None:
 def test_any_value_of_any_parameter_is_answered(served: Served, path: str, given: dict[str, Any]) -> None:
     """Beside what makes the request complete otherwise."""
     ask(served, path, json.dumps({**START[path], **given}).encode())
+
+
+def computed(path: str) -> st.SearchStrategy[dict[str, Any]]:
+    """A few parameters of generation, each with a value that it may have."""
+    rows = {name: row.kind.schema for name, row in ROWS[path].items() if name not in ("model", *BOUNDS)}
+    one = st.sampled_from(sorted(rows)).flatmap(lambda name: described(rows[name]).map(lambda value: (name, value)))
+    return st.lists(one, min_size=1, max_size=3).map(dict)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_engine_survives_any_values_together(native: Process, path: str) -> None:
+    """Such that it has to compute with most of them; and nothing stays of any."""
+    fresh, statuses = measure(native), Counter[int]()
+
+    @OF_AN_ENGINE
+    @given(given=computed(path))
+    def run(given: dict[str, Any]) -> None:
+        body = {**START[path], **given, **({} if path == "/predict" else {"model": NAME})}
+        statuses[ask(native, path, json.dumps(body).encode()).status_code] += 1
+
+    run()
+    assert statuses[200] > sum(statuses.values()) / 3
+    nothing_stays(native, fresh)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -10,11 +10,12 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.conformance.conftest import NAME
+from tests.conformance.left import measure, nothing_stays
 from tests.llama_inference.process import MOCK, MODULE, Process
 
 pytestmark = pytest.mark.slow
 
-NAME: Final = "llama"
 OPERATIONS: Final = {
     "POST /predict", "POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models", "GET /v1/models/{name}",
     "GET /healthz", "GET /readyz", "GET /startupz", "GET /metrics", "GET /info",
@@ -69,13 +70,13 @@ def named(case: Any, number: int) -> None:
         case.path_parameters = {"name": NAME}
 
 
-def call_all(process: Process, label: str, mode: str) -> set[int]:
+def call_all(process: Process, label: str, mode: str, how: settings = CALLED) -> set[int]:
     """Call an operation with what schemathesis makes up; return the statuses that were answered."""
     from schemathesis import GenerationMode  # noqa: PLC0415
 
     seen: list[int] = []
 
-    @CALLED
+    @how
     @given(case=operation(process, label).as_strategy(generation_mode=GenerationMode(mode)))
     def run(case: Any) -> None:
         named(case, len(seen))
@@ -97,6 +98,14 @@ def test_what_keeps_to_the_description_is_answered_as_described(ready: Process, 
     """Status, content type, headers and body; something is answered with a success."""
     assert 200 in call_all(ready, label, "positive")
     assert not [row for row in ready.log if row["level"] in ("error", "critical")]
+
+
+@pytest.mark.parametrize("label", WITH_BODY)
+def test_an_engine_answers_as_described(native: Process, label: str) -> None:
+    """What computes is no mock, and nothing stays of what it was asked for."""
+    fresh = measure(native)
+    assert 200 in call_all(native, label, "positive", settings(CALLED, max_examples=10))
+    nothing_stays(native, fresh)
 
 
 @pytest.mark.parametrize("label", WITH_BODY)

@@ -7,12 +7,11 @@ import socket
 import struct
 from collections.abc import Iterator
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.llama_inference.harness import eventually
+from tests.conformance.left import PATIENCE_S, measure, nothing_stays, total
 from tests.llama_inference.process import MOCK, MODULE, Process
 
 pytestmark = pytest.mark.slow
@@ -23,7 +22,9 @@ LONG: Final = 4096  # a quarter of an hour: who goes has to be noticed
 STEP_S: Final = 0.2
 RESET: Final = struct.pack("ii", 1, 0)  # for SO_LINGER: closing sends a reset
 ROOM_BYTES: Final = 16 << 20  # what the allocator may keep after the second round; the first makes it warm
-PATIENCE_S: Final = 120
+OF_AN_ENGINE: Final = 200
+CONTEXT: Final = 256  # of the tiny Llama: a second of computing, and more in company
+ALONE: Final = {"prompt_lookup_num_tokens": 3}  # what the engine's batch does not cover
 
 
 class Manners(Enum):
@@ -49,19 +50,20 @@ def process() -> Iterator[Process]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def request(max_new_tokens: int) -> bytes:
-    """A request for a stream."""
-    body = json.dumps({"prompt": "x", "stream": True, "max_new_tokens": max_new_tokens}).encode()
+def request(tokens: int, **more: Any) -> bytes:
+    """A request for a stream that becomes as long as it may."""
+    stream = {"prompt": "x", "stream": True, "max_new_tokens": tokens, "min_length": tokens, **more}
+    body = json.dumps(stream).encode()
     head = "POST /predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def call(port: int, manners: Manners) -> None:
-    """One caller."""
+async def call(port: int, manners: Manners, longest: int, **more: Any) -> None:
+    """One caller; who goes has asked for `longest`."""
     stays = manners in (Manners.STAYS, Manners.STAYS_HALF)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request(SHORT if stays else LONG))
+        writer.write(request(SHORT if stays else longest, **more))
         await writer.drain()
         if manners is Manners.GOES_AT_ONCE:
             return
@@ -78,45 +80,42 @@ async def call(port: int, manners: Manners) -> None:
         writer.close()
 
 
-async def all_at_once(port: int) -> None:
-    """As many of each manners, at the same time."""
+async def all_at_once(port: int, callers: int, longest: int) -> None:
+    """As many of each manners, at the same time; a few of each ask for what runs alone."""
     kinds = list(Manners)
     async with asyncio.timeout(PATIENCE_S):
-        await asyncio.gather(*(call(port, kinds[number % len(kinds)]) for number in range(CALLERS)))
+        await asyncio.gather(
+            *(
+                call(port, kinds[number % len(kinds)], longest, **(ALONE if number % 40 < len(kinds) else {}))
+                for number in range(callers)
+            )
+        )
 
 
-def measure(process: Process) -> dict[str, float]:
-    """Every unlabelled metric, by its name without the prefix."""
-    families = text_string_to_metric_families(process.client.get("/metrics").text)
-    samples = (sample for family in families for sample in family.samples if not sample.labels)
-    return {sample.name.removeprefix("llama_inference_"): sample.value for sample in samples}
+def port_of(process: Process) -> int:
+    """Where it listens."""
+    return int(process.url.rpartition(":")[2])
 
 
 def test_a_thousand_streams_with_hang_ups_leave_nothing_behind(process: Process) -> None:
     """Slots, tasks, descriptors and memory are what they were; who stayed has got everything."""
-    port = int(process.url.rpartition(":")[2])
     fresh = measure(process)
-    asyncio.run(all_at_once(port))
-    eventually(lambda: same(fresh, measure(process)), "tasks and descriptors as before", PATIENCE_S)
+    asyncio.run(all_at_once(port_of(process), CALLERS, LONG))
+    nothing_stays(process, fresh)
     warm = measure(process)
-    asyncio.run(all_at_once(port))
-    eventually(lambda: same(fresh, measure(process)), "tasks and descriptors as before", PATIENCE_S)
+    asyncio.run(all_at_once(port_of(process), CALLERS, LONG))
+    nothing_stays(process, fresh)
     after = measure(process)
     grown = after["process_resident_memory_bytes"] - warm["process_resident_memory_bytes"]
     assert grown < ROOM_BYTES
-    stayed = 2 * CALLERS * 2 / len(Manners)
-    text = process.client.get("/metrics").text
-    finished = sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "llama_inference_request_success_total"
-    )
-    assert finished >= stayed
-    assert not [row for row in process.log if row["level"] in ("error", "critical")]
+    assert total(process, "request_success_total") >= 2 * CALLERS * 2 / len(Manners)
 
 
-def same(fresh: dict[str, float], now: dict[str, float]) -> bool:
-    """Whether nothing runs or waits, and there are no more tasks and descriptors than at first."""
-    none = now["num_requests_running"] == now["num_requests_waiting"] == 0
-    return none and all(now[name] <= fresh[name] for name in ("event_loop_tasks", "process_open_fds"))
+def test_streams_of_the_engine_with_hang_ups_leave_nothing_behind(native: Process) -> None:
+    """Slots and keys and values among them; many are given up while they are computed, and who comes next is served."""
+    fresh, before = measure(native), total(native, "request_success_total")
+    asyncio.run(all_at_once(port_of(native), OF_AN_ENGINE, CONTEXT))
+    nothing_stays(native, fresh)
+    assert total(native, "request_success_total") - before >= OF_AN_ENGINE * 2 / len(Manners)
+    assert total(native, "requests_abandoned_total", reason="hung_up") >= OF_AN_ENGINE / len(Manners)
+    assert native.client.post("/predict", json={"prompt": "x", "max_new_tokens": 9}).status_code == 200

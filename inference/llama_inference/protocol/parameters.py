@@ -55,8 +55,12 @@ GENERATION: Final[Mapping[str, Parameter]] = {
     "length_penalty": _row(kinds.number(-100, 100), "Above 0 favours longer beams."),
     "repetition_penalty": _row(kinds.number(0, 1e6, above=True), "Above 1 makes tokens that were seen less likely."),
     "encoder_repetition_penalty": _row(kinds.number(0, 1e6, above=True), "Above 1 favours tokens of the prompt."),
-    "no_repeat_ngram_size": _row(kinds.integer(0), "No n-gram of this size twice."),
-    "encoder_no_repeat_ngram_size": _row(kinds.integer(0), "No n-gram of this size out of the prompt."),
+    "no_repeat_ngram_size": _row(kinds.integer(0, MAX_TOKENS), "No n-gram of this size twice."),
+    "encoder_no_repeat_ngram_size": _row(
+        # Transformers makes a list for each number up to this one, before the first step, while all others wait.
+        kinds.integer(0, MAX_TOKENS),
+        "No n-gram of this size out of the prompt.",
+    ),
     "min_p": _row(kinds.number(0, 1), "Least probability, as a share of the likeliest token's."),
     "typical_p": _row(kinds.number(0, 1, above=True), "Sample from the most typical tokens of this share."),
     "top_h": _row(kinds.number(0, 1, above=True), "Sample within this share of the distribution's entropy."),
