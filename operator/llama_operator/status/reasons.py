@@ -16,7 +16,7 @@ _PLACE: Final[tuple[ConditionType, ...]] = ("PodsScheduled",)
 _CACHE: Final[tuple[ConditionType, ...]] = ("ModelCached",)
 _LOAD: Final[tuple[ConditionType, ...]] = ("ModelLoaded",)
 _LATER: Final[tuple[ConditionType, ...]] = ("PodsScheduled", "ModelCached", "ModelLoaded")
-_AGAIN = "it is tried again with growing pauses, and at once when the Secret changes"
+_AGAIN = "it is tried again with growing pauses, and within seconds when the Secret changes"
 
 REASONS: Final[Mapping[Reason, Entry]] = {
     Reason.SPEC_VALID: Entry(_SPEC, "The spec can be served as written, and its objects are there."),
