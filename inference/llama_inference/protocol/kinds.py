@@ -12,6 +12,8 @@ from llama_inference.values import Json
 INT_MAX = 2**31 - 1
 MOST_STRINGS = 16
 MOST_CHARACTERS = 256
+MOST_IDS = 1024  # token ids of one value in all
+MOST_LISTS = 256  # of several tokens each; every one is compared with the text at every step, while all others wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,16 @@ def _token(value: Json, vocabulary: int | None) -> int:
 TOKEN_SCHEMA = {"type": "integer", "minimum": 0}
 
 
+def at_most(count: int, most: int, what: str) -> None:
+    """Refuse a value that holds too many.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    if count > most:
+        raise ValueError(f"must hold at most {most} {what}, and holds {count}")
+
+
 def token() -> Kind:
     """One token id."""
     return Kind(_token, TOKEN_SCHEMA)
@@ -140,9 +152,10 @@ def tokens(*, or_one: bool = False) -> Kind:
             return _token(value, vocabulary)
         if not isinstance(value, list) or not value:
             raise ValueError("must be a non-empty list of token ids" + (", or one token id" if or_one else ""))
+        at_most(len(value), MOST_IDS, "token ids")
         return [_token(item, vocabulary) for item in value]
 
-    many: dict[str, Json] = {"type": "array", "items": TOKEN_SCHEMA, "minItems": 1}
+    many: dict[str, Json] = {"type": "array", "items": TOKEN_SCHEMA, "minItems": 1, "maxItems": MOST_IDS}
     return Kind(check, {"anyOf": [TOKEN_SCHEMA, many]} if or_one else many)
 
 
@@ -153,9 +166,15 @@ def token_lists() -> Kind:
     def check(value: Json, vocabulary: int | None) -> Json:
         if not isinstance(value, list) or not value:
             raise ValueError("must be a non-empty list of lists of token ids")
+        _hold_lists(value)
         return [inner.check(item, vocabulary) for item in value]
 
-    return Kind(check, {"type": "array", "items": inner.schema, "minItems": 1})
+    return Kind(check, {"type": "array", "items": inner.schema, "minItems": 1, "maxItems": MOST_LISTS})
+
+
+def _hold_lists(lists: list[Json]) -> None:
+    at_most(len(lists), MOST_LISTS, "lists of token ids")
+    at_most(sum(len(ids) for ids in lists if isinstance(ids, list)), MOST_IDS, "token ids in all its lists")
 
 
 def biases() -> Kind:
@@ -165,10 +184,11 @@ def biases() -> Kind:
     def check(value: Json, vocabulary: int | None) -> Json:
         if not isinstance(value, list) or not value or not all(isinstance(x, list) and len(x) == 2 for x in value):
             raise ValueError("must be a non-empty list of pairs of token ids and a bias, such as [[[5, 7], -2.0]]")
+        _hold_lists([ids for ids, _ in value])
         return [[inner.check(ids, vocabulary), amount.check(bias, vocabulary)] for ids, bias in value]
 
     pair = {"type": "array", "prefixItems": [inner.schema, amount.schema], "minItems": 2, "maxItems": 2}
-    return Kind(check, {"type": "array", "items": pair, "minItems": 1})
+    return Kind(check, {"type": "array", "items": pair, "minItems": 1, "maxItems": MOST_LISTS})
 
 
 def decay() -> Kind:

@@ -145,6 +145,25 @@ def test_a_compound_value_is_checked_to_its_depth(name: str, values: tuple[list[
 
 
 @pytest.mark.parametrize(
+    ("name", "most", "more", "words"),
+    [
+        *((name, [1] * 1024, [1] * 1025, "1024 token ids, and holds 1025") for name in (*TOKEN_OR_LIST, *TOKEN_LISTS)),
+        ("bad_words_ids", [[1] * 4] * 256, [[1]] * 257, "256 lists of token ids, and holds 257"),
+        ("bad_words_ids", [[1] * 1024], [[1] * 1000, [1] * 25], "1024 token ids in all its lists, and holds 1025"),
+        ("sequence_bias", [[[1] * 4, 1.0]] * 256, [[[1], 1.0]] * 257, "256 lists of token ids, and holds 257"),
+        ("sequence_bias", [[[1] * 1024, 1.0]], [[[1] * 1025, 1.0]], "1024 token ids in all its lists, and holds 1025"),
+    ],
+)
+def test_a_list_has_a_bound(name: str, most: Any, more: Any, words: str) -> None:
+    """As many are taken, one more is not: each is worked with at every step, while all others wait."""
+    check(name, most, VOCABULARY)
+    error = refusal(name, more)
+    assert (error.status, error.param) == (400, name)
+    assert str(error).startswith(f"{name} must hold at most {words}; it is ")
+    assert len(str(error)) < 200
+
+
+@pytest.mark.parametrize(
     ("name", "nearest"),
     [
         ("max_tokens", "max_new_tokens"),

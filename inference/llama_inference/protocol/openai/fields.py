@@ -39,9 +39,11 @@ def _logit_bias() -> Kind:
     def check_bias(value: Json, vocabulary: int | None) -> Json:
         if not isinstance(value, dict) or not all(str(key).isascii() and str(key).isdigit() for key in value):
             raise ValueError('must be an object of token ids and biases, such as {"1234": -100}')
+        kinds.at_most(len(value), kinds.MOST_IDS, "token ids")
         return [[[token.check(int(key), vocabulary)], amount.check(bias, vocabulary)] for key, bias in value.items()]
 
-    return Kind(check_bias, {"type": "object", "additionalProperties": amount.schema})
+    schema = {"type": "object", "additionalProperties": amount.schema, "maxProperties": kinds.MOST_IDS}
+    return Kind(check_bias, schema)
 
 
 def _row(kind: Kind, text: str, default: Json = None) -> Parameter:

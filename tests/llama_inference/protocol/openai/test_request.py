@@ -169,6 +169,11 @@ def test_what_has_no_effect_is_taken() -> None:
         ({"max_tokens": 0}, "max_tokens", "from 1"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
         ({"logit_bias": {"50": 1}}, "logit_bias", "0 to 49"),
+        (
+            {"logit_bias": {f"{token:04}": 1 for token in range(1025)}},
+            "logit_bias",
+            "at most 1024 token ids, and holds 1025",
+        ),
         ({"stop": []}, "stop", "non-empty"),
         ({"stop": "a", "stop_strings": "b"}, "stop_strings", "not both"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream to be true"),
