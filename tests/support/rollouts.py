@@ -27,6 +27,8 @@ DEPLOYMENT = Ref("apps/v1", "Deployment", KEY.name)
 class World:
     """Objects as they are once applied; nothing happens to pods but what a test says."""
 
+    workload = DEPLOYMENT
+
     def __init__(self, **spec: Any) -> None:
         self.body = a_body(**spec)
         self.children: dict[Ref, dict[str, Any]] = {}
@@ -58,9 +60,17 @@ class World:
     def _numbers(self) -> set[str]:
         return {str(obj["revision"]) for ref, obj in self.children.items() if ref.kind == "ControllerRevision"}
 
+    def shown(self) -> Observed:
+        """The same, as it is shown to what decides."""
+        return self.seen()
+
+    def planned(self, settings: PlanSettings = SETTINGS, preflight: PreflightResult | None = None) -> Plan:
+        """The plan as it is carried out."""
+        return plan(self.seen(), settings=settings, preflight=preflight)
+
     def step(self, *, settings: PlanSettings = SETTINGS, preflight: PreflightResult | None = None) -> Plan:
         """Make a plan and carry it out."""
-        found = plan(self.seen(), settings=settings, preflight=preflight)
+        found = self.planned(settings, preflight)
         for obj in found.apply:
             self.carry_out(obj)
         for ref in found.prune:
@@ -77,12 +87,12 @@ class World:
 
     def status(self, **fields: Any) -> None:
         """Let the Deployment's controller have seen the present spec, and say this of it."""
-        live = self.children[DEPLOYMENT]
+        live = self.children[self.workload]
         live["status"] = {"observedGeneration": live["metadata"]["generation"], **fields}
 
     def complete(self) -> None:
         """Let all pods be of the present template, and ready."""
-        wanted = self.children[DEPLOYMENT]["spec"]["replicas"]
+        wanted = self.children[self.workload]["spec"]["replicas"]
         self.status(**dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), wanted))
         self.pods, self.startup = tuple(ready(a_pod(f"pod-{number}")) for number in range(wanted)), {}
 
@@ -105,12 +115,12 @@ class World:
     @property
     def running(self) -> int:
         """The number of the rollout whose template the Deployment has."""
-        return int(self.children[DEPLOYMENT]["metadata"]["annotations"][names.ANNOTATION_REVISION])
+        return int(self.children[self.workload]["metadata"]["annotations"][names.ANNOTATION_REVISION])
 
     @property
     def dtype(self) -> str:
         """A field of the template."""
-        env = self.children[DEPLOYMENT]["spec"]["template"]["spec"]["containers"][0]["env"]
+        env = self.children[self.workload]["spec"]["template"]["spec"]["containers"][0]["env"]
         return next(row["value"] for row in env if row["name"] == names.Env.DTYPE)
 
     def outcomes(self) -> dict[int, str]:
@@ -119,8 +129,8 @@ class World:
 
     def report(self) -> Any:
         """The status."""
-        return report_on(self.seen()).status
+        return report_on(self.shown()).status
 
     def answers(self) -> dict[str, str]:
         """The conditions."""
-        return answers(report_on(self.seen()))
+        return answers(report_on(self.shown()))

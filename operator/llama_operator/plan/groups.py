@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llama_operator import names
+from llama_operator.plan import deadline
 from llama_operator.plan.observed import Object, Observed, Plan, Ref, ref_of
 from llama_operator.plan.wanted import OPTIONAL_KINDS, is_ours, wanted_refs
 from llama_operator.spec.model import LlamaDeploymentSpec
@@ -30,7 +31,7 @@ def as_seen(spec: LlamaDeploymentSpec, seen: Observed) -> Observed:
     children = {ref: obj for ref, obj in seen.children.items() if ref != wanted.workload}
     live = children.get(wanted.group)
     if live is not None:
-        children[wanted.workload] = _as_deployment(live, spec, leaders)
+        children[wanted.workload] = _as_deployment(live, spec, leaders, seen)
     return replace(seen, children=children, pods=leaders, workers=others)
 
 
@@ -39,14 +40,22 @@ def _index(pod: Object) -> str | None:
     return labels.get(names.LABEL_WORKER_INDEX)
 
 
-def _as_deployment(group: Object, spec: LlamaDeploymentSpec, leaders: tuple[Object, ...]) -> dict[str, Any]:
+def _as_deployment(
+    group: Object, spec: LlamaDeploymentSpec, leaders: tuple[Object, ...], seen: Observed
+) -> dict[str, Any]:
     wanted, told = group["spec"], group.get("status") or {}
     metadata = group["metadata"]
     annotations: Mapping[str, str] = metadata.get("annotations") or {}
     limits: Mapping[str, Any] = (wanted.get("rolloutStrategy") or {}).get("rollingUpdateConfiguration") or {}
     paused = {"paused": True} if limits.get("partition") else {}
     digest = annotations.get(names.ANNOTATION_TEMPLATE)
-    present = sum(_template_of(pod) == digest for pod in leaders)
+    present = tuple(pod for pod in leaders if _template_of(pod) == digest)
+    counts = {
+        "replicas": told.get("replicas", 0),
+        "updatedReplicas": min(told.get("updatedReplicas", 0), len(present)),
+        "availableReplicas": told.get("readyReplicas", 0),
+    }
+    done = set(counts.values()) == {wanted.get("replicas", 1)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -62,9 +71,8 @@ def _as_deployment(group: Object, spec: LlamaDeploymentSpec, leaders: tuple[Obje
         "status": {
             # A LeaderWorkerSet does not say which generation its counts are of; the pods say which template they have.
             "observedGeneration": metadata.get("generation", 0),
-            "replicas": told.get("replicas", 0),
-            "updatedReplicas": min(told.get("updatedReplicas", 0), present),
-            "availableReplicas": told.get("readyReplicas", 0),
+            **counts,
+            "conditions": [] if done or paused else deadline.conditions(group, present, spec, seen),
         },
     }
 
