@@ -31,7 +31,7 @@ def open_backend(
 
     `on_lost` is called from another thread, with the reason, when a rank is gone without which it cannot answer.
     """
-    open_folder = partial(_open, settings, on_lost)
+    open_folder = partial(_open, settings, progress, on_lost)
     token = TokenFile(settings.token_file)
     stages = Stages(progress, metrics, token, Backoff(settings.retry_seconds, settings.retry_max_seconds))
     if settings.backend == "mock":
@@ -131,7 +131,7 @@ class Healed:
             return []
 
 
-def _open(settings: Settings, on_lost: Callable[[str], None], folder: Path) -> Backend:
+def _open(settings: Settings, progress: Progress, on_lost: Callable[[str], None], folder: Path) -> Backend:
     if settings.backend == "vllm":
         from llama_inference.backends.vllm_backend import VllmBackend  # noqa: PLC0415
 
@@ -156,20 +156,20 @@ def _open(settings: Settings, on_lost: Callable[[str], None], folder: Path) -> B
             max_context=settings.max_context_tokens,
             rows=settings.max_concurrent_sequences,
         )
-    return _open_native(settings, on_lost, folder)
+    return _open_native(settings, progress, on_lost, folder)
 
 
-def _open_native(settings: Settings, on_lost: Callable[[str], None], folder: Path) -> Backend:
+def _open_native(settings: Settings, progress: Progress, on_lost: Callable[[str], None], folder: Path) -> Backend:
     from llama_inference.backends.native import BatchBudgets, NativeBackend, covers_loaded  # noqa: PLC0415
     from llama_inference.backends.parallel import open_ranks  # noqa: PLC0415
     from llama_inference.backends.transformers_backend import TransformersBackend  # noqa: PLC0415
     from llama_inference.engine.weights import check_architecture, load  # noqa: PLC0415
 
     check_architecture(folder)
-    ranks = open_ranks(settings, folder, on_lost=on_lost) if settings.backend == "native" else None
+    ranks = open_ranks(settings, folder, on_lost=on_lost, progress=progress) if settings.backend == "native" else None
     if ranks is not None:
         return ranks
-    loaded = load(folder, settings.dtype)
+    loaded = load(folder, settings.dtype, progress)
     reason = covers_loaded(loaded) if settings.backend == "native" else "the settings say so"
     if reason is not None:
         log.info("transformers generates, one request at a time", extra={"reason": reason})

@@ -27,6 +27,7 @@ from llama_inference.engine.parallel.leading import Leader, listen
 from llama_inference.engine.parallel.member import Part, load_part
 from llama_inference.engine.parallel.messages import Compute, Join, Reset
 from llama_inference.engine.parallel.topology import Topology
+from llama_inference.engine.progress import Progress
 from llama_inference.engine.weights import Loaded
 from llama_inference.errors import LoadError, LoadReason
 from llama_inference.settings import Settings
@@ -50,10 +51,13 @@ def topology(settings: Settings, gpus: int) -> Topology:
     )
 
 
-def open_ranks(settings: Settings, folder: Path, *, on_lost: Lost) -> NativeBackend | FollowerBackend | None:
+def open_ranks(
+    settings: Settings, folder: Path, *, on_lost: Lost, progress: Progress | None = None
+) -> NativeBackend | FollowerBackend | None:
     """Bring up this node's ranks, as many as the settings ask for; None where one is enough.
 
-    `on_lost` is called from another thread when a rank is gone: nothing will work again in this process.
+    `on_lost` is called from another thread when a rank is gone: nothing will work again in this process. What the main
+    process's own rank has read is counted in `progress`.
 
     Raises:
         LoadError: the model cannot be divided among so many ranks, or one of them cannot load its part.
@@ -72,7 +76,7 @@ def open_ranks(settings: Settings, folder: Path, *, on_lost: Lost) -> NativeBack
         message = f"the model cannot be divided among {ranks.size} ranks (TENSOR_PARALLEL times NODES): {reason}"
         raise LoadError(LoadReason.UNSUPPORTED_ARCHITECTURE, message)
     context = architecture.read(model.config).context
-    start = _Start(ranks, folder, settings.dtype, min(context, settings.max_context_tokens or context))
+    start = _Start(ranks, folder, settings.dtype, min(context, settings.max_context_tokens or context), progress)
     if ranks.node:
         return _follow(start, on_lost=on_lost)
     budgets = BatchBudgets(
@@ -89,6 +93,7 @@ class _Start:
     folder: Path
     dtype: str
     max_context: int
+    progress: Progress | None
 
     def children(self) -> Children:
         """Start this node's other ranks."""
@@ -106,7 +111,7 @@ class _Start:
 
     def part(self) -> Part:
         """Load the main process's own part."""
-        return load_part(self.folder, self.dtype, self.ranks, self.ranks.own)
+        return load_part(self.folder, self.dtype, self.ranks, self.ranks.own, self.progress)
 
 
 def _lead(start: _Start, budgets: BatchBudgets, *, on_lost: Lost) -> NativeBackend:

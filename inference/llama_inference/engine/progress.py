@@ -65,6 +65,8 @@ class Progress:
         with self._lock:
             for later in list(Stage)[list(Stage).index(stage) + 1 :]:
                 self._stages[later].state = "pending"
+            if self._stages[Stage.LOAD].state == "pending" or stage is Stage.LOAD:
+                self._stages[Stage.LOAD].bytes_total = None  # what was in memory is no longer
             state = self._stages[stage]
             state.state, state.seconds = "running", None
             state.began = self._clock() if state.began is None else state.began
@@ -79,20 +81,20 @@ class Progress:
             self._error = None
             return state.seconds
 
-    def expect(self, total: int, done: int) -> None:
-        """Announce a download of `total` bytes, of which `done` are here already."""
+    def expect(self, total: int, done: int, stage: Stage = Stage.DOWNLOAD) -> None:
+        """Announce that a stage is to move `total` bytes, of which `done` are here already."""
         with self._lock:
-            state = self._stages[Stage.DOWNLOAD]
+            state = self._stages[stage]
             state.bytes_total, state.bytes_done = total, done
             state.samples.clear()
             state.samples.append((self._clock(), done))
             if state.last_byte is None:  # silence counts on over the tries of a download
                 state.last_byte = self._clock()
 
-    def received(self, count: int) -> None:
+    def received(self, count: int, stage: Stage = Stage.DOWNLOAD) -> None:
         """`count` more bytes have arrived; negative when bytes had to be thrown away."""
         with self._lock:
-            state = self._stages[Stage.DOWNLOAD]
+            state = self._stages[stage]
             state.bytes_done += count
             now = self._clock()
             if count > 0:
@@ -144,9 +146,10 @@ class Progress:
             }
 
     def eta_seconds(self) -> float | None:
-        """Seconds until the download is done at the present rate; None when that is not known."""
+        """Seconds until the stage under way is done at the present rate; None when that is not known."""
         with self._lock:
-            return _eta(self._stages[Stage.DOWNLOAD], self._clock())
+            found = (_eta(state, self._clock()) for state in self._stages.values())
+            return next((eta for eta in found if eta is not None), None)
 
 
 def _eta(state: _StageState, now: float) -> float | None:
@@ -167,6 +170,6 @@ def _row(stage: Stage, state: _StageState, now: float) -> dict[str, Json]:
         row["bytes_total"] = state.bytes_total
         row["bytes_per_second"] = round(state.rate(now), 1) if state.state == "running" else 0.0
         row["eta_seconds"] = None if eta is None else round(eta, 1)
-        if state.state in ("running", "failed") and state.last_byte is not None:
+        if stage is Stage.DOWNLOAD and state.state in ("running", "failed") and state.last_byte is not None:
             row["idle_seconds"] = round(now - state.last_byte, 1)
     return row

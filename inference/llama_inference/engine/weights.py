@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from llama_inference.engine.device import choose_dtype, cpu_threads, has_native_bf16
+from llama_inference.engine.progress import Progress
+from llama_inference.engine.reading import counted
 from llama_inference.engine.selection import CONFIG
 from llama_inference.errors import LoadError, LoadReason
 
@@ -56,8 +58,10 @@ def check_architecture(folder: Path) -> None:
         raise LoadError(LoadReason.UNSUPPORTED_ARCHITECTURE, message)
 
 
-def load(folder: Path, dtype: str) -> Loaded:
+def load(folder: Path, dtype: str, progress: Progress | None = None) -> Loaded:
     """Load a snapshot in `dtype` (`auto`, `float32`, `float16`, `bfloat16`) onto the GPUs, or the CPU without one.
+
+    What is in memory is counted in `progress`.
 
     Raises:
         LoadError: LoadFailed with what torch or transformers says.
@@ -71,14 +75,15 @@ def load(folder: Path, dtype: str) -> Loaded:
     placement = "auto" if gpus > 1 else {"": "cuda:0" if gpus else "cpu"}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, chosen),
-            device_map=placement,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+        with counted(folder, progress):
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, chosen),
+                device_map=placement,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
     except Exception as error:
         gc.collect()  # what was loaded so far must not stand in the way of the next try
         if gpus:

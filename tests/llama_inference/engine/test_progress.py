@@ -100,6 +100,35 @@ def test_silence_counts_on_over_the_tries_of_a_download() -> None:
     assert "idle_seconds" not in row(progress, Stage.DOWNLOAD)
 
 
+def test_a_load_tells_bytes_rate_and_time_left_and_no_silence() -> None:
+    """As a download does; how long nothing came is told of what comes from elsewhere."""
+    progress, clock = begun()
+    progress.begin(Stage.LOAD)
+    progress.expect(1000, 0, Stage.LOAD)
+    clock.now += 2
+    progress.received(500, Stage.LOAD)
+    found = row(progress, Stage.LOAD)
+    assert (found["bytes_done"], found["bytes_total"]) == (500, 1000)
+    assert (found["bytes_per_second"], found["eta_seconds"]) == (250.0, 2.0)
+    assert "idle_seconds" not in found
+    assert progress.eta_seconds() == 2.0
+    assert "bytes_total" not in row(progress, Stage.DOWNLOAD)
+
+
+def test_a_load_keeps_its_bytes_until_it_begins_anew() -> None:
+    """After it the server warms up; after a failure, or a damaged cache, nothing is in memory."""
+    progress, _ = begun()
+    progress.begin(Stage.LOAD)
+    progress.expect(10, 10, Stage.LOAD)
+    progress.finish(Stage.LOAD)
+    progress.begin(Stage.WARM_UP)
+    assert row(progress, Stage.LOAD)["bytes_done"] == 10
+    for stage in (Stage.LOAD, Stage.RESOLVE):
+        progress.begin(stage)
+        assert "bytes_total" not in row(progress, Stage.LOAD)
+        progress.expect(10, 5, Stage.LOAD)
+
+
 def test_a_finished_download_has_no_rate() -> None:
     """Nothing arrives any more."""
     progress, clock = begun()

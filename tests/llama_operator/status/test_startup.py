@@ -172,15 +172,16 @@ def test_what_was_known_of_the_image_outlives_its_event() -> None:
     assert stage(found, "ImagePull")["seconds"] == 0.0
 
 
-def test_the_server_reports_the_rest() -> None:
+@pytest.mark.parametrize("name", ["Download", "Load"])
+def test_the_server_reports_the_rest(name: str) -> None:
     """Done stages have their time, the running one its start and what is left."""
     pods = running(a_pod())
-    found = at(pods, startup={"llama-1": a_report("Download", bytes_done=5, bytes_total=10, eta_seconds=7260)})
-    assert (found.stage, found.eta) == ("Download", "2h01m")
+    found = at(pods, startup={"llama-1": a_report(name, bytes_done=5, bytes_total=10, eta_seconds=7260)})
+    assert (found.stage, found.eta) == (name, "2h01m")
     assert stage(found, "Start")["seconds"] == 2.0
     assert stage(found, "Resolve")["seconds"] == 1.2
-    assert stage(found, "Download") == {
-        "name": "Download",
+    assert stage(found, name) == {
+        "name": name,
         "state": "running",
         "started": "2026-11-24T08:05:10Z",
         "bytesDone": 5,

@@ -1,8 +1,9 @@
 """A model's folder as one table of tensors, of which parts are read; and the model's shape without its weights."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,13 +25,14 @@ class Checkpoint:
         bytes_read: size of all parts that were read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read which file holds which tensor.
+    def __init__(self, folder: Path, *, on_read: Callable[[int], None] = lambda _: None) -> None:
+        """Read which file holds which tensor; `on_read` is told the size of each part that is read.
 
         Raises:
             LoadError: LoadFailed when the folder does not say.
         """
         self._folder = folder
+        self._on_read = on_read
         self.bytes_read = 0
         try:
             if (folder / INDEX).is_file():
@@ -40,6 +42,25 @@ class Checkpoint:
                     self._files = dict.fromkeys(file.keys(), SINGLE)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise LoadError(LoadReason.LOAD_FAILED, f"the weights in {folder.name} cannot be read: {error}") from error
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes each tensor has in its file.
+
+        Raises:
+            LoadError: LoadFailed when a file does not say.
+        """
+        found: dict[str, int] = {}
+        try:
+            for file in sorted(set(self._files.values())):
+                with (self._folder / file).open("rb") as opened:
+                    length = int.from_bytes(opened.read(8), "little")
+                    header: dict[str, dict[str, Any]] = json.loads(opened.read(length))
+                rows = ((name, row["data_offsets"]) for name, row in header.items() if name != "__metadata__")
+                found |= {name: end - begin for name, (begin, end) in rows}
+        except (OSError, ValueError, KeyError) as error:
+            message = f"the weights in {self._folder.name} cannot be read: {error}"
+            raise LoadError(LoadReason.LOAD_FAILED, message) from error
+        return found
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a whole tensor; raises as `read_into`."""
@@ -66,7 +87,9 @@ class Checkpoint:
                 message = f"{name} has a part of {list(piece.shape)} where {list(target.shape)} is expected"
                 raise LoadError(LoadReason.LOAD_FAILED, message)
             target.copy_(piece)
-            self.bytes_read += piece.numel() * piece.itemsize
+            size = piece.numel() * piece.itemsize
+            self.bytes_read += size
+            self._on_read(size)
 
     def _open(self, name: str) -> safe_open:
         file = self._files.get(name)

@@ -13,6 +13,8 @@ from llama_inference.engine.native.checkpoint import Checkpoint, skeleton
 from llama_inference.engine.native.shards import read_part
 from llama_inference.engine.native.weights import Weights
 from llama_inference.engine.parallel.topology import Topology
+from llama_inference.engine.progress import Progress
+from llama_inference.engine.reading import Reading
 from llama_inference.engine.weights import quiet
 from llama_inference.errors import LoadError, LoadReason
 
@@ -34,8 +36,8 @@ class Part:
     bytes_read: int
 
 
-def load_part(folder: Path, dtype: str, topology: Topology, rank: int) -> Part:
-    """Read a rank's part onto its device, and nothing else.
+def load_part(folder: Path, dtype: str, topology: Topology, rank: int, progress: Progress | None = None) -> Part:
+    """Read a rank's part onto its device, and nothing else; what is there is counted in `progress`.
 
     Raises:
         LoadError: LoadFailed with what torch or transformers says.
@@ -51,8 +53,11 @@ def load_part(folder: Path, dtype: str, topology: Topology, rank: int) -> Part:
         if gpus:
             torch.cuda.set_device(device)
         model = skeleton(folder, getattr(torch, chosen), device)
-        checkpoint = Checkpoint(folder)
+        # About as much as any other rank has; what each of them holds whole is little.
+        reading = Reading(progress, sum(Checkpoint(folder).sizes().values()) // topology.size)
+        checkpoint = Checkpoint(folder, on_read=reading.add)
         weights = read_part(model, checkpoint, rank=rank, ranks=topology.size)
+        reading.complete()
     except LoadError:
         raise
     except Exception as error:
