@@ -6,7 +6,7 @@ from typing import Final
 
 from llama_operator import names
 from llama_operator.cluster.client import Cluster
-from llama_operator.cluster.resources import LEASE, POD, resource_of
+from llama_operator.cluster.resources import LEASE, POD, SECRET, resource_of
 from llama_operator.errors import ClusterError, NamespaceTerminatingError
 from llama_operator.plan import sharing
 from llama_operator.plan.observed import Object, Observed, Outcome, Plan, Ref, ref_of
@@ -42,14 +42,12 @@ async def apply(cluster: Cluster, plan: Plan, seen: Observed) -> Outcome:
         else:
             applied.append(ref)
             log.info("applied %s %s", ref.kind, ref.name)
-    for ref in plan.prune:
-        await _delete(cluster, seen, ref)
-        log.info("deleted %s %s, which is wanted no more", ref.kind, ref.name)
+    pruned = [ref for ref in plan.prune if await _delete(cluster, seen, ref)]
     for ref in plan.release:
         await _release(cluster, seen, ref)
     for pod, annotations in plan.touch.items():
         await _touch(cluster, seen, pod, annotations)
-    return Outcome(applied=tuple(applied), pruned=plan.prune, refused=refused)
+    return Outcome(applied=tuple(applied), pruned=tuple(pruned), refused=refused)
 
 
 async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> None:
@@ -69,13 +67,20 @@ async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> None:
         await cluster.apply(obj)
 
 
-async def _delete(cluster: Cluster, seen: Observed, ref: Ref) -> None:
+async def _delete(cluster: Cluster, seen: Observed, ref: Ref) -> bool:
+    """Delete what is wanted no more; return whether it is gone."""
     uid = seen.children[ref]["metadata"]["uid"]
     try:
         await cluster.delete(resource_of(ref.api_version, ref.kind), seen.key.namespace, ref.name, uid)
     except ClusterError as error:
+        if error.status == 403 and ref.kind == SECRET.kind:
+            # The operator was installed anew without the rights on API keys: what is left goes with its owner.
+            log.debug("%s %s is left, for it may not be deleted", ref.kind, ref.name)
+            return False
         if error.status != 404:
             raise
+    log.info("deleted %s %s, which is wanted no more", ref.kind, ref.name)
+    return True
 
 
 async def _release(cluster: Cluster, seen: Observed, ref: Ref) -> None:

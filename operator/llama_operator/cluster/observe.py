@@ -28,7 +28,7 @@ from llama_operator.cluster.startup import StartupReports
 from llama_operator.cluster.usage import Usages
 from llama_operator.plan.cost import cost_of, is_due
 from llama_operator.plan.observed import Key, NodeOffer, Object, Observed, Ref, SecretFact, ref_of
-from llama_operator.plan.source import claims_of
+from llama_operator.plan.source import claims_of, secrets_of
 from llama_operator.plan.wanted import named_refs
 
 _MOST_EVENTS: Final = 50
@@ -88,6 +88,8 @@ class Observer:
             self._shared(key, wanted=shared),
             self._downloads(key, wanted=shared),
         )
+        if api_keys is None and _mounted_keys(key, own):
+            own = {**own, **await self._compiled_keys(key)}
         if not shared and _named_shared(own):
             caches = await self._shared(key, wanted=True)
             downloads = await self._downloads(key, wanted=True)
@@ -180,6 +182,11 @@ class Observer:
             return None
         return tuple(await self._cluster.list(SECRET, key.namespace, labels=selector, fields="type=Opaque"))
 
+    async def _compiled_keys(self, key: Key) -> dict[Ref, Object]:
+        """Return the Secret of a spec that selected API keys before, for it is to go."""
+        found = await self._cluster.get(SECRET, key.namespace, names.api_keys(key.name))
+        return {} if found is None else {ref_of(found): found}
+
     async def _replica_sets(self, key: Key, *, wanted: bool) -> tuple[Object, ...]:
         if not wanted:
             return ()
@@ -200,10 +207,19 @@ class Observer:
 
 def _named_shared(children: Mapping[Ref, Object]) -> bool:
     """Whether a rollout that may be gone back to has a shared cache, whatever the spec says now."""
+    return any(name.startswith(names.SHARED_PREFIX) for pod in _templates(children) for name in claims_of(pod))
+
+
+def _mounted_keys(key: Key, children: Mapping[Ref, Object]) -> bool:
+    """Whether a rollout that is known has API keys."""
+    return any(name == names.api_keys(key.name) for pod in _templates(children) for name in secrets_of(pod))
+
+
+def _templates(children: Mapping[Ref, Object]) -> Iterator[Mapping[str, Any]]:
+    """Yield the pod templates of the rollouts that are known."""
     # A LeaderWorkerSet hands its labels on to revisions of its own, which hold something else.
     held = (obj.get("data") or {} for ref, obj in children.items() if ref.kind == "ControllerRevision")
-    templates = (data["template"] for data in held if "template" in data)
-    return any(name.startswith(names.SHARED_PREFIX) for pod in templates for name in claims_of(pod))
+    yield from (data["template"] for data in held if "template" in data)
 
 
 def _is_ready(pod: Object) -> bool:

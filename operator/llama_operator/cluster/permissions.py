@@ -46,7 +46,7 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
         _rule(SECRET, "get"),
         _rule(EVENT, "get", "list", "create", "patch"),
     ],
-    "apiKeys": [_rule(SECRET, "list", "create", "patch")],
+    "apiKeys": [_rule(SECRET, "list", "create", "patch", "delete")],
     "gateway": [
         *(_rule(child, *_READ, "create", "patch", "delete") for child in SLEEP),
         # Not the operator's own need: nobody can grant what he may not do, and a gateway writes on its Lease.

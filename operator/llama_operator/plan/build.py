@@ -68,7 +68,9 @@ def build_plan(
     known = replace(before if left else after, surges=surging(workload))
     notes = tuple(stamped(revisions.written(row, seen.key, seen.body)) for row in known.revisions)
     desired = (*parts, *notes, workload)
-    mounted = {name for pod in (*seen.pods, *_templates(seen, wanted, known)) for name in source.claims_of(pod)}
+    mounting = (*seen.pods, *_templates(seen, wanted, known))
+    mounted = {name for pod in mounting for name in source.claims_of(pod)}
+    secrets = {Ref("v1", "Secret", name) for pod in mounting for name in source.secrets_of(pod)}
     return Plan(
         desired=desired,
         apply=tuple(
@@ -83,7 +85,7 @@ def build_plan(
             )
         ),
         prune=(
-            *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted)}),
+            *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted), *secrets}),
             *(ref_of(obj) for obj in cache if obj["kind"] == "Job" and not foreign and sharing.outdated(obj, seen)),
         ),
         release=tuple(sharing.left_behind(seen, mounted | {ref_of(obj).name for obj in desired})),

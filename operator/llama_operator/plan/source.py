@@ -65,6 +65,13 @@ def claims_of(pod: Mapping[str, Any]) -> Iterator[str]:
             yield found["claimName"]
 
 
+def secrets_of(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the Secrets that a pod or pod template mounts."""
+    for volume in pod.get("spec", {}).get("volumes") or ():
+        if found := volume.get("secret"):
+            yield found["secretName"]
+
+
 def token_secret(spec: LlamaDeploymentSpec) -> tuple[str, str]:
     """Return name and key of the Secret that holds the Hub token: the spec's, or the one that is looked for."""
     ref = spec.model.token_secret_ref

@@ -188,3 +188,16 @@ async def test_what_nobody_uses_any_more_is_deleted_unless_somebody_has_just_tak
     (live,) = cluster.stored("PersistentVolumeClaim")
     await apply(cluster, Plan(release=(ref_of(live),)), observed(children=(live,)))
     assert cluster.stored("PersistentVolumeClaim") == []
+
+
+async def test_a_secret_that_may_not_be_deleted_is_left() -> None:
+    """The operator was installed anew without API keys, and all else goes on; it is not told as deleted."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": KEY.namespace}}
+    cluster = FakeCluster()
+    seen = observed(children=[cluster.put(secret)])
+    ref = ref_of(secret)
+    cluster.refuse("delete", "Secret", ClusterError("cannot delete secrets", status=403))
+    assert (await apply(cluster, Plan(prune=(ref,)), seen)).pruned == ()
+    cluster.refuse("delete", "Secret", None)
+    assert (await apply(cluster, Plan(prune=(ref,)), seen)).pruned == (ref,)
+    assert cluster.stored("Secret") == []

@@ -280,6 +280,17 @@ async def test_api_keys_are_those_of_the_selector_and_of_opaque_secrets() -> Non
     assert [row["metadata"]["name"] for row in seen.key_secrets or ()] == ["mine"]
 
 
+async def test_the_keys_of_a_spec_that_selects_none_any_more_are_seen() -> None:
+    """They are to go, and no list tells of them; where no rollout had any, nothing is read."""
+    with_keys = a_body(auth={"apiKeySecretSelector": {"matchLabels": {"keys": "a"}}})
+    (note,) = [obj for obj in applied(with_keys) if obj["kind"] == "ControllerRevision"]
+    metadata = {"name": names.api_keys(KEY.name), "namespace": KEY.namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    seen = await look(FakeCluster(note, secret))
+    assert names.api_keys(KEY.name) in [ref.name for ref in seen.children]
+    assert (await look(FakeCluster(secret))).children == {}
+
+
 async def test_shared_caches_are_looked_at_only_where_they_are_asked_for() -> None:
     """Each claim of such a name, whoever made it, with its Job and the pods that fill it."""
     labels = names.shared_labels()

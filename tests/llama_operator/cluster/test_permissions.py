@@ -16,7 +16,7 @@ def test_secrets_are_read_one_by_one() -> None:
     """Whoever may list or watch them has them all; API keys out of selected Secrets are a right of their own."""
     plain = {name: rules for name, rules in PERMISSIONS.items() if name != "apiKeys"}
     assert verbs("secrets", plain) == {"get"}
-    assert verbs("secrets", {"": PERMISSIONS["apiKeys"]}) == {"list", "create", "patch"}
+    assert verbs("secrets", {"": PERMISSIONS["apiKeys"]}) == {"list", "create", "patch", "delete"}
 
 
 def test_what_only_gateways_take_is_a_group_of_its_own() -> None:

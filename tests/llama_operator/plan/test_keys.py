@@ -1,17 +1,19 @@
 """API keys: selected Secrets become one that the pods mount; keys come, change and go without a rollout."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llama_operator import names
 from llama_operator.plan.keys import compiled
-from llama_operator.plan.observed import Object, Ref
+from llama_operator.plan.observed import Object, Observed, Ref
 from tests.support.operator_objects import (
     a_body,
     a_pod,
     condition,
+    failing,
     observed,
     plan,
     pod_spec,
@@ -19,6 +21,7 @@ from tests.support.operator_objects import (
     running,
     server,
 )
+from tests.support.rollouts import World
 
 SELECTOR = {"apiKeySecretSelector": {"matchLabels": {"llama-keys": "mine"}}}
 BODY = a_body(auth=SELECTOR)
@@ -90,6 +93,47 @@ def test_no_digest_tells_of_a_value() -> None:
         next(obj for obj in live(a_secret("a", web=value)) if obj["kind"] == "Secret") for value in ("one", "two")
     )
     assert one["metadata"] == two["metadata"]
+
+
+class Keyed(World):
+    """One whose selected Secrets have a key."""
+
+    def seen(self) -> Observed:
+        """What one pass over the cluster finds."""
+        selects = "apiKeySecretSelector" in self.body["spec"].get("auth", {})
+        return replace(super().seen(), key_secrets=(a_secret("a", web="one"),) if selects else None)
+
+
+def test_without_a_selector_the_secret_goes_once_nothing_can_need_it() -> None:
+    """Pods that have it serve until the new ones do, and may come back."""
+    world = Keyed(auth=SELECTOR)
+    world.settle()
+    world.edit(auth={})
+    world.step()
+    assert KEYS in world.children
+    world.complete()
+    (new,) = world.pods
+    old = running(a_pod("old"))
+    old["spec"]["volumes"] = pod_spec(auth=SELECTOR)["volumes"]
+    world.pods = (new, old)
+    world.step()
+    assert KEYS in world.children
+    world.pods = (new,)
+    world.step()
+    assert KEYS not in world.children
+
+
+def test_a_way_back_to_pods_with_keys_finds_them() -> None:
+    """The rollout that was to do without has failed."""
+    world = Keyed(auth=SELECTOR)
+    world.settle()
+    world.edit(auth={})
+    world.step()
+    world.starting(2, report=failing("UnsupportedArchitecture"))
+    world.step()
+    world.complete()
+    world.step()
+    assert (world.running, KEYS in world.children) == (1, True)
 
 
 def test_somebody_elses_secret_of_that_name_is_left_alone() -> None:
