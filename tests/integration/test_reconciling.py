@@ -207,6 +207,7 @@ def test_a_foreign_service_is_never_adopted(space: Namespace) -> None:
     assert "ownerReferences" not in foreign["metadata"]
     assert foreign["spec"]["ports"][0]["port"] == 5432
     assert space.get("deployment", "llama") is None
+    assert space.get("persistentvolumeclaim", "llama-cache") is None
     space.run("delete", "service", "llama")
     space.patch(LLAMA, "llama", {"metadata": {"labels": {"look": "again"}}})
     space.condition("llama", "Accepted", "True SpecValid")
