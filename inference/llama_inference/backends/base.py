@@ -94,6 +94,19 @@ class KeepsKeys(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A backend that has work to do for stop strings which need not hold up others."""
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with what has been prepared for it; from any thread, and it may take seconds.
+
+        Raises:
+            InvalidRequestError: the stop strings cannot be had.
+        """
+        ...
+
+
 def kv_usage(backend: Backend) -> KvUsage:
     """Return what a backend says of its keys and values; nothing of none for one that does not say."""
     return backend.kv_usage if isinstance(backend, KeepsKeys) else KvUsage()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import torch
-from transformers.generation.stopping_criteria import StopStringCriteria
 
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
+from llama_inference.backends.stopping import StopTables
 from llama_inference.backends.transformers_backend import TransformersBackend
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.device import free_memory
@@ -39,7 +39,7 @@ class BatchBudgets:
     entries: int | None = None
 
 
-def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) -> list[PlannedJob]:
+def plan_jobs(generation: Generation, model: Pretrained, tables: StopTables) -> list[PlannedJob]:
     """Return the jobs of a request that `parameters.covers`: one a sequence, or one a beam search.
 
     Raises:
@@ -49,11 +49,9 @@ def plan_jobs(generation: Generation, model: Pretrained, tokenizer: Pretrained) 
     seed = secrets.randbits(63) if generation.seed is None else generation.seed
     clock = Clock(generation.max_time)
     jobs: list[PlannedJob] = []
-    stops = None
+    stops = tables.of(generation)
     for number, prompt in enumerate(generation.prompts):
         try:
-            if generation.stop_strings and stops is None:
-                stops = StopStringCriteria(tokenizer=tokenizer, stop_strings=list(generation.stop_strings))
             longest = generation.length(len(prompt))
             config = parameters.resolve(generation.parameters, longest)
             sampling = parameters.sampling(config, generation.parameters, prompt, model)
@@ -122,7 +120,7 @@ class NativeBackend:
         With `ranks`, `loaded` holds no weights: the ranks compute, and nothing runs outside of the batch.
         """
         self._model = loaded.model
-        self._tokenizer = loaded.tokenizer
+        self._stops = StopTables(loaded.tokenizer)
         self._ranks = ranks
         self._exclusive = TransformersBackend(loaded, max_context=max_context)
         self.info = replace(self._exclusive.info, backend="native")
@@ -157,7 +155,11 @@ class NativeBackend:
 
     def jobs(self, generation: Generation) -> list[PlannedJob]:
         """Return the jobs of a request that `covers`; raises as `plan_jobs` does."""
-        return plan_jobs(generation, self._model, self._tokenizer)
+        return plan_jobs(generation, self._model, self._stops)
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
+        return self._stops.prepare(generation)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Return token ids; see `backends.base.Backend`."""

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
-from transformers.generation.stopping_criteria import StopStringCriteria
 
 from llama_inference.backends.base import Control
+from llama_inference.backends.stopping import StopTables
 from llama_inference.backends.tokens import Tokens
 from llama_inference.backends.watch import FiniteScores, Watch
 from llama_inference.engine.native.parameters import OPENAI
@@ -34,8 +34,8 @@ class TransformersBackend:
     def __init__(self, loaded: Loaded, *, max_context: int | None) -> None:
         """`max_context` lowers what the model's configuration allows."""
         self._model = loaded.model
-        self._tokenizer = loaded.tokenizer
         self._tokens = Tokens(loaded.tokenizer)
+        self._stops = StopTables(loaded.tokenizer)
         own = getattr(loaded.model.config, "max_position_embeddings", None) or UNBOUNDED_CONTEXT
         self.info = ModelInfo(
             max_context=min(own, max_context or own),
@@ -60,6 +60,10 @@ class TransformersBackend:
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template."""
         return self._tokens.render(messages)
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
+        return self._stops.prepare(generation)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run each prompt alone, in order; see `backends.base.Backend`."""
@@ -95,9 +99,6 @@ class TransformersBackend:
         return results
 
     def _watch(self, generation: Generation, control: Control, number: int, left: float | None) -> Watch:
-        stops = None
-        if generation.stop_strings:
-            stops = StopStringCriteria(tokenizer=self._tokenizer, stop_strings=list(generation.stop_strings))
         return Watch(
             control,
             prompt=generation.prompts[number],
@@ -105,7 +106,7 @@ class TransformersBackend:
             rows=generation.sequences if generation.parameters.get("num_beams", 1) == 1 else 0,
             streamed=generation.streamed,
             ends=_ids(generation.parameters.get("eos_token_id")),
-            stop_strings=stops,
+            stop_strings=self._stops.of(generation),
             stops_begin_in_prompt=generation.stops_begin_in_prompt,
             seconds=left,
         )
