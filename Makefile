@@ -27,7 +27,8 @@ demo: setup
 
 test: check unit cluster
 	$(BIN)/pytest -n 2 -m 'slow and not cluster'
-	$(BIN)/pytest -m cluster
+	$(BIN)/pytest -m 'cluster and not beside'
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'cluster and beside'
 
 check: setup
 	$(BIN)/ruff check

@@ -21,12 +21,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def the_cluster_to_ourselves(request: pytest.FixtureRequest) -> Generator[None]:
-    """Wait until another run with tests of the cluster has ended: they install operators that serve all of it."""
+def the_cluster_to_ourselves(request: pytest.FixtureRequest, worker_id: str) -> Generator[None]:
+    """Wait until another run with tests of the cluster has ended: they install operators that serve all of it.
+
+    The processes of one run share it.
+    """
     if not any(item.get_closest_marker("cluster") for item in request.session.items):
         yield
         return
     lock = Path(tempfile.gettempdir()) / "llama-operator-cluster-tests.lock"
     sys.stderr.write("waiting for other runs on the cluster, if any\n")
-    with locked(lock):
+    with locked(lock, shared=worker_id != "master"):
         yield

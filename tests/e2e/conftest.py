@@ -1,10 +1,16 @@
 """The product as users run it, on the real cluster: chart installed, Hub at hand, a namespace for each test."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import pytest
 
+from devcluster.cache import locked
 from tests.support import models, stack
 from tests.support.cluster import LLAMA, Namespace
 from tests.support.hub.remote import RemoteHub
@@ -13,20 +19,53 @@ from tests.support.own_repo import OwnRepo
 from tests.support.served import CONFIG
 from tools.generate import NAMESPACE
 
+HUB: Final = ("test_cache", "test_predict", "test_rotation", "test_startup", "test_token")
+ROLLING: Final = ("test_lifecycle", "test_nodes", "test_rollout")
+GROUPS: Final = {**dict.fromkeys(HUB, "hub"), **dict.fromkeys(ROLLING, "rolling")}
+"""Modules that one process runs one after another: they make the Hub err, or need GPUs to spare."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell what may run beside others, and which tests may not run beside each other."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("alone") is None:
+            item.add_marker(pytest.mark.beside)
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "others")))
+
 
 @pytest.fixture(scope="package")
-def hub() -> RemoteHub:
+def run(testrun_uid: str) -> Generator[Path]:
+    """A folder with one file for each process of this run that uses the operator."""
+    folder = Path(tempfile.gettempdir()) / f"llama-operator-e2e-{testrun_uid}"
+    yield folder
+    with locked(folder.with_suffix(".lock")):
+        if folder.is_dir() and not list(folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="package")
+def hub(run: Path) -> RemoteHub:
     """The test Hub in the cluster."""
-    return stack.start_hub(models.models_dir(), CONFIG)
+    with locked(run.with_suffix(".lock")):
+        return stack.start_hub(models.models_dir(), CONFIG)
 
 
 @pytest.fixture(scope="package", autouse=True)
-def operator(hub: RemoteHub) -> Generator[None]:
-    """The operator, installed by its chart as users do, for all namespaces."""
+def operator(hub: RemoteHub, run: Path) -> Generator[None]:
+    """The operator, installed by its chart as users do, for all namespaces; by the first of several processes."""
     images = stack.images()
-    stack.install_operator(hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"])
+    with locked(run.with_suffix(".lock")):
+        if not run.is_dir():
+            stack.install_operator(hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"])
+            run.mkdir()
+        mine = run / str(os.getpid())
+        mine.touch()
     yield
-    stack.uninstall_operator()
+    with locked(run.with_suffix(".lock")):
+        mine.unlink()
+        if not list(run.iterdir()):
+            stack.uninstall_operator()
 
 
 @pytest.fixture

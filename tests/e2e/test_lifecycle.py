@@ -154,6 +154,7 @@ def test_scaling_is_what_kubectl_scale_does(space: Namespace) -> None:
     eventually("two ready", lambda: space.there(LLAMA, NAME)["status"]["ready"] == "2/2", seconds=180)
 
 
+@pytest.mark.alone
 def test_upgrading_the_operator_restarts_no_pod(space: Namespace) -> None:
     """A release with another default image leaves what runs alone; the next edit takes it up."""
     space.apply(small_llama(NAME))

@@ -131,6 +131,7 @@ def _settled(space: Namespace) -> str:
     return row["message"] if row["reason"] == "Settled" else ""
 
 
+@pytest.mark.alone
 def test_an_operator_killed_at_any_moment_restarts_nothing_and_doubles_nothing(home: Namespace) -> None:
     """Killed again and again while a rollout goes on, and after it: one rollout, one new pod, each object once."""
     available(home)

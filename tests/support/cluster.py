@@ -11,6 +11,7 @@ import yaml
 
 from llama_operator.names import API_VERSION, GROUP, KIND, PLURAL
 from tests.support.kubectl import environment, kubectl_ok
+from tests.support.reading import read, read_all
 
 LLAMA = f"{PLURAL}.{GROUP}"
 T = TypeVar("T")
@@ -64,13 +65,11 @@ class Namespace:
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """Return an object; None if there is none."""
-        found = self.run("get", kind, name, "--ignore-not-found", "-o", "json")
-        return json.loads(found) if found else None
+        return read(kind, name, namespace=self.name)
 
     def list(self, kind: str, selector: str = "", *, fields: str = "") -> list[dict[str, Any]]:
         """Return all objects of a kind, or those whose labels and fields these selectors name."""
-        select = (f"--selector={selector}", f"--field-selector={fields}")
-        return json.loads(self.run("get", kind, *select, "-o", "json"))["items"]
+        return read_all(kind, namespace=self.name, labels=selector, fields=fields)
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *args: str) -> None:
         """Apply a JSON merge patch."""
