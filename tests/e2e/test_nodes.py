@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import LLAMA, Namespace, eventually
-from tests.support.groups import DEFINITION, leader_worker_sets
 from tests.support.kubectl import kubectl_ok
+from tests.support.leaderworkersets import DEFINITION, leader_worker_sets
 from tests.support.predict import Server
 from tests.support.served import small_llama
 
