@@ -51,11 +51,14 @@ def two(tiny_dir: Path) -> Iterator[Process]:
 
 def test_a_rank_that_is_killed_ends_the_server_and_its_log_says_so(two: Process, reference: "Reference") -> None:
     """Until then it answers as transformers does; the caller under way is told, and nothing hangs."""
-    for shape in ({"num_beams": 1}, {"num_beams": 4}):
+    for shape in ({"num_beams": 1}, {"num_beams": 4}, {"num_beams": 1, "encoder_repetition_penalty": 1.3}):
         answer = two.client.post("/predict", json={"prompt": PROMPT, "max_new_tokens": 60, "do_sample": False, **shape})
         expected = reference.tokens(PROMPT, max_length=60, do_sample=False, **shape)
         assert answer.json()["data"] == [reference.text(tokens) for tokens in expected]
     assert two.client.get("/info").json()["device"] == "cpu,cpu"
+    alone = {"prompt": PROMPT, "max_new_tokens": 60, "num_beams": 1, "prompt_lookup_num_tokens": 3}
+    refused = two.client.post("/predict", json=alone)
+    assert errors(refused)[:3] == (400, "unsupported_parameter", "prompt_lookup_num_tokens")
     (rank,) = children(two)
     running = Call(lambda: two.client.post("/predict", json=LONG, timeout=LOADING_S))
     eventually(lambda: "num_requests_running 1.0" in two.client.get("/metrics").text, "a running request", LOADING_S)

@@ -1,16 +1,26 @@
 """The queue as callers meet it over HTTP: full, too late, given up."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from llama_inference.backends.mock import TEXT
+from llama_inference.backends.mock_batch import BatchingMock, Pace
 from llama_inference.errors import InvalidRequestError
-from tests.llama_inference.harness import PacedBackend, Served, errors, eventually
+from tests.llama_inference.harness import PacedBackend, Served, errors, eventually, serve
 
 Paced = tuple[Served, PacedBackend]
 LONG = {"prompt": "x", "max_new_tokens": 1000}
 SHORT = {"prompt": "x", "max_new_tokens": 4}
+
+
+@pytest.fixture(scope="module")
+def pacing() -> Iterator[Served]:
+    """A ready server over the mock that a server runs, of a hundred tokens a second: it knows about time."""
+    backend = BatchingMock(Pace(token_s=0.01), rows=1)
+    with serve(lambda _progress, _metrics: backend) as served:
+        yield served.ready()
 
 
 def test_a_full_queue_answers_429_with_retry_after(paced: Paced) -> None:
@@ -48,6 +58,16 @@ def test_a_deadline_before_the_first_token_answers_504(paced: Paced, *, stream: 
     assert errors(answer)[:2] == (504, "deadline_exceeded")
     backend.gate.let(1)
     served.waits_for(running=0, waiting=0)
+
+
+def test_max_time_and_the_deadline_are_two_things(pacing: Served) -> None:
+    """The one ends with what is there, within the deadline; the other with no answer, however much time is left."""
+    late = pacing.predict({**LONG, "num_beams": 1, "max_time": 0.05}, x_request_timeout="60").json()
+    assert late["finish_reason"] == ["time"]
+    assert late["data"][0] == TEXT[: len(late["data"][0])]
+    assert 0 < late["usage"]["completion_tokens"] < 999
+    answer = pacing.predict({**LONG, "num_beams": 1, "max_time": 60}, x_request_timeout="0.05")
+    assert errors(answer)[:2] == (504, "deadline_exceeded")
 
 
 @pytest.mark.slow  # the deadline is long enough for three steps on the busiest machine, and waited for
