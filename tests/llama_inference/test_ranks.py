@@ -21,6 +21,11 @@ pytestmark = pytest.mark.slow
 LOADING_S = 300.0  # several processes that each import torch, on a busy machine
 PROMPT = "A llama grazes on the Altiplano; it is"
 LONG: dict[str, Any] = {"prompt": PROMPT, "max_new_tokens": 250, "num_beams": 4, "do_sample": False}
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"num_beams": 1},
+    {"num_beams": 4},
+    {"num_beams": 1, "encoder_repetition_penalty": 1.3},  # by transformers' own processors
+)
 
 
 def variables(folder: Path, **more: object) -> dict[str, str]:
@@ -51,7 +56,7 @@ def two(tiny_dir: Path) -> Iterator[Process]:
 
 def test_a_rank_that_is_killed_ends_the_server_and_its_log_says_so(two: Process, reference: "Reference") -> None:
     """Until then it answers as transformers does; the caller under way is told, and nothing hangs."""
-    for shape in ({"num_beams": 1}, {"num_beams": 4}, {"num_beams": 1, "encoder_repetition_penalty": 1.3}):
+    for shape in SHAPES:
         answer = two.client.post("/predict", json={"prompt": PROMPT, "max_new_tokens": 60, "do_sample": False, **shape})
         expected = reference.tokens(PROMPT, max_length=60, do_sample=False, **shape)
         assert answer.json()["data"] == [reference.text(tokens) for tokens in expected]

@@ -176,7 +176,7 @@ class NativeBackend:
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run a request alone, by transformers' `generate`; raises an InvalidRequestError where ranks compute."""
         if self._ranks is not None:
-            raise _only_in_the_batch(generation)
+            raise _only_in_the_batch(generation, self.capacity)
         return self._exclusive.generate(generation, control)
 
     def warm_up(self) -> None:
@@ -196,11 +196,14 @@ class NativeBackend:
             raise LoadError(LoadReason.LOAD_FAILED, f"the native engine cannot take a step: {error}") from error
 
 
-def _only_in_the_batch(generation: Generation) -> InvalidRequestError:
+def _only_in_the_batch(generation: Generation, capacity: Capacity) -> InvalidRequestError:
     """What to say of a request that must run alone, where no rank has the whole model to run it with."""
     name = parameters.uncovered(generation)
     if name is None:
-        message = "this request may need more rows or tokens at once than there are: lower num_beams or lengths"
+        message = (
+            f"this request may need more than the {capacity.rows} rows or the {capacity.entries} tokens of keys and "
+            "values that there are: lower num_beams or max_new_tokens"
+        )
         return InvalidRequestError(message, code="too_large_for_batch")
     message = (
         f"{name} is not computed by several ranks together: leave it out, or ask a deployment with "

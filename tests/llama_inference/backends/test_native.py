@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llama_inference.backends.native import BatchBudgets, NativeBackend
 from llama_inference.backends.opening import open_backend
-from tests.llama_inference.harness import Served, serve, settings
+from tests.llama_inference.harness import Served, errors, serve, settings
 
 if TYPE_CHECKING:
     from tests.support.tiny_llama import Reference
@@ -92,3 +93,48 @@ def test_a_request_larger_than_the_batch_is_answered_all_the_same(native: Served
     answer = native.predict({"prompt": PROMPTS[0], "max_new_tokens": 250, "do_sample": False, **shape}).json()
     tokens = reference.tokens(PROMPTS[0], max_length=250, do_sample=False, **shape)
     assert answer["data"] == [reference.text(each) for each in tokens]
+
+
+@pytest.fixture(scope="module")
+def ranked(tiny_dir: Path) -> Iterator[Served]:
+    """A ready server whose engine is said to be one of ranks, of which none could run `generate`."""
+    import torch  # noqa: PLC0415 - it takes seconds, which only slow tests pay
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    from llama_inference.engine.native.engine import Engine  # noqa: PLC0415
+    from llama_inference.engine.weights import Loaded  # noqa: PLC0415
+    from tests.support import tiny_llama  # noqa: PLC0415
+
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_dir, dtype=torch.float32).eval()
+
+    class Ranks:
+        engine = Engine.of(model, max_context=tiny_llama.CONTEXT)
+        free = 1 << 30
+
+        def close(self) -> None:
+            """There are no others."""
+
+    loaded = Loaded(model, tiny_llama.tokenizer(), "float32", "cpu")
+    backend = NativeBackend(loaded, max_context=None, budgets=BatchBudgets(rows=8, entries=512), ranks=Ranks())
+    with serve(lambda _progress, _metrics: backend) as served:
+        yield served.ready()
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "param", "words"),
+    [
+        ({"prompt_lookup_num_tokens": 3}, "unsupported_parameter", "prompt_lookup_num_tokens", "leave it out, or ask"),
+        ({"guidance_scale": 1.5}, "unsupported_parameter", "guidance_scale", "spec.engine.name: transformers"),
+        ({"num_beams": 16}, "too_large_for_batch", None, "the 8 rows or the 512 tokens"),
+        ({"num_beams": 8, "max_new_tokens": 250}, "too_large_for_batch", None, "lower num_beams or max_new_tokens"),
+    ],
+)
+def test_several_ranks_refuse_what_must_run_alone(
+    ranked: Served, asked: dict[str, Any], code: str, param: str | None, words: str
+) -> None:
+    """With what is possible; none of them has the whole model, to run `generate` with. Others are answered."""
+    request = {"prompt": "x", "max_new_tokens": 9, "num_beams": 1}
+    found = errors(ranked.predict({**request, **asked}))
+    assert found[:3] == (400, code, param)
+    assert words in found[3]
+    assert ranked.predict({**request, "guidance_scale": 1}).status_code == 200
