@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -57,7 +58,12 @@ def operator(hub: RemoteHub, run: Path) -> Generator[None]:
     images = stack.images()
     with locked(run.with_suffix(".lock")):
         if not run.is_dir():
-            stack.install_operator(hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"])
+            with ExitStack() as undo:  # one that does not come up would be in the way of all later tests
+                undo.callback(stack.uninstall_operator)
+                stack.install_operator(
+                    hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"]
+                )
+                undo.pop_all()
             run.mkdir()
         mine = run / str(os.getpid())
         mine.touch()
