@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.llama_inference.harness import Call, errors, eventually
+from tests.llama_inference.harness import LOADING_S, Call, errors, eventually
 from tests.llama_inference.process import MOCK, MODULE, Process
 from tests.llama_inference.repository import NAME, Repository
 
@@ -29,6 +30,22 @@ class Fragile(MockBackend):
 cli.open_backend = lambda *_, **__: Fragile()
 cli.main()
 """
+
+# What is left of the drain is then all that slow readers have: without it they would lose their answers at once.
+LEAVES_NO_LAST_SECONDS = """
+import logging
+import llama_inference.cli as cli
+from llama_inference import connections
+
+logging.getLogger("uvicorn").setLevel(logging.INFO)  # it says when it waits for connections
+connections.LAST_SECONDS = 0
+cli.main()
+"""
+SEQUENCES = 24 * 16
+LARGE = {  # nine megabytes of answer, which fit no buffer on the way: each byte of the prompts is written as six
+    "prompt": ["\x01" * 4000] * 24, "num_return_sequences": 16, "return_full_text": True, "max_new_tokens": 4001,
+    "num_beams": 1, "do_sample": True,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -55,6 +72,31 @@ def test_sigterm_lets_requests_finish_and_ends_with_0(slow_steps: Process) -> No
         "signal", "draining", "drained", "stopped",
     ]  # fmt: skip
     assert SECRET not in "".join(slow_steps.lines)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_reads_slowly_keeps_its_answer_for_the_rest_of_the_drain(tmp_path: Path, *, stream: bool) -> None:
+    """All is computed and the server has begun to end; the caller, which has read nothing yet, gets the whole."""
+    script = tmp_path / "hasty.py"
+    script.write_text(LEAVES_NO_LAST_SECONDS)
+    with Process(str(script), **MOCK, LLAMA_INFERENCE_DRAIN_SECONDS="120") as process, socket.socket() as connection:
+        process.ready()
+        connection.settimeout(LOADING_S)
+        connection.connect(("127.0.0.1", int(process.url.rpartition(":")[2])))
+        body = json.dumps({**LARGE, "stream": stream}).encode()
+        head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        done = f'request_success_total{{backend="mock",finished_reason="length"}} {SEQUENCES}.0'
+        eventually(lambda: done in process.client.get("/metrics").text, "all being computed", LOADING_S)
+        process.signal()
+        ending = ("Waiting for connections to close", "Cancel ")  # the latter, when it has no patience at all
+        eventually(lambda: any(row["message"].startswith(ending) for row in process.log), "the server's end")
+        answer = bytearray()
+        while piece := connection.recv(1 << 20):
+            answer += piece
+        assert answer.count(b"\\u0001") == SEQUENCES * 4000
+        assert (b"data: [DONE]" in answer) == stream
+        assert process.exit_code() == 0
 
 
 def test_a_second_signal_ends_it_at_once(slow_steps: Process) -> None:
