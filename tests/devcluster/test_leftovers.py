@@ -4,9 +4,19 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from devcluster import leftovers
 from devcluster.layout import NETWORK, Layout
+
+
+@pytest.fixture
+def tmp_path() -> Generator[Path]:
+    """Shorter than pytest's own, which grows with the number of its runs: a socket's path has at most 107 characters."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def test_mounts_are_undone_from_the_inside_out() -> None:
