@@ -14,7 +14,7 @@ from devcluster.layout import NETWORK, Layout
 
 @pytest.fixture
 def tmp_path() -> Generator[Path]:
-    """Shorter than pytest's own, which grows with the number of its runs: a socket's path ends at 107 characters."""
+    """Short, whatever the number of pytest's runs: the path of a socket has at most 107 characters."""
     with TemporaryDirectory() as folder:
         yield Path(folder)
 

@@ -163,3 +163,6 @@ def test_kubectl_describe_tells_the_story(deployed: Namespace) -> None:
     assert all(word in text for word in ("Scheduling", "Download", "Load", "predict requests are answered"))
     stages = json.loads(deployed.run("get", LLAMA, NAME, "-o", "jsonpath={.status.startup.stages}"))
     assert all(stage["state"] == "done" and stage["seconds"] >= 0 for stage in stages)
+    moved = {stage["name"]: stage for stage in stages if "bytesTotal" in stage}
+    assert moved.keys() == {"Download", "Load"}
+    assert all(stage["bytesDone"] == stage["bytesTotal"] > 200e6 for stage in moved.values())

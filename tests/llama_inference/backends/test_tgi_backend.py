@@ -11,7 +11,7 @@ from huggingface_hub import InferenceClient
 from llama_inference.backends.opening import open_backend
 from tests.llama_inference.harness import Served, errors, eventually, serve, settings
 from tests.support.ports import free_port
-from tests.support.tgi import TgiServer
+from tests.support.tgi import TgiServer, checked
 
 pytestmark = pytest.mark.slow  # torch's import, for the tokenizer
 
@@ -27,7 +27,7 @@ def tokenizer(tiny_dir: Path) -> Any:
 @pytest.fixture
 def tgi(tokenizer: Any) -> Iterator[TgiServer]:
     """A TGI server; nothing runs in it at the end."""
-    with TgiServer(tokenizer) as server:
+    with checked(tokenizer) as server:
         yield server
         eventually(lambda: server.streams == 0, "every output being ended")
 
@@ -187,7 +187,7 @@ def test_a_tgi_that_still_loads_is_no_failure(
         (load,) = (row for row in report["stages"] if row["name"] == "Load")
         assert (report["stage"], load["state"], report["error"]) == ("Load", "running", None)
         assert link.resolve() == tiny_dir.resolve()
-        with TgiServer(tokenizer, port=port):
+        with checked(tokenizer, port=port):
             server.ready()
 
 

@@ -7,8 +7,9 @@ huggingface_hub ships it as types that are generated from TGI's OpenAPI document
 import json
 import os
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,12 @@ _PLAIN: Final[Mapping[Any, str]] = {str: "string", int: "integer", float: "numbe
 _LEFT_OUT: Final = frozenset({"stream"})
 
 
+def checks() -> tuple[Callable[[object], str | None], Callable[[object], str | None]]:
+    """Return what finds fault with a request to `/generate_stream`, and with an event that it answers with."""
+    request, event = schemas()
+    return partial(check, request), partial(check, event)
+
+
 def schemas() -> tuple[Schema, Schema]:
     """Return the schemas of a request to `/generate_stream` and of an event that it answers with."""
     if DOCUMENT.is_file():
@@ -30,7 +37,7 @@ def schemas() -> tuple[Schema, Schema]:
     return _of_type(TextGenerationInput), _of_type(TextGenerationStreamOutput)
 
 
-def check(value: object, schema: Schema) -> str | None:
+def check(schema: Schema, value: object) -> str | None:
     """Return what is wrong with a value, None when nothing is."""
     errors: Iterable[Any] = jsonschema.Draft202012Validator(schema).iter_errors(value)  # pyright: ignore[reportArgumentType]
     return next((f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in errors), None)

@@ -1,10 +1,13 @@
-"""The stand-in itself: `/health`, `/info` and `/generate_stream` on a free port, with a tokenizer and no model."""
+"""The stand-in itself: `/health`, `/info` and `/generate_stream` on a free port, with a tokenizer and no model.
+
+It needs nothing of these tests, so that it can stand for TGI in a pod as well.
+"""
 
 import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from itertools import cycle, islice
 from typing import Any, Self
 
@@ -14,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.support.tgi.description import check, schemas
+Check = Callable[[object], str | None]
 
 WORDS = "A llama grazes on the Altiplano — 🦙 — and spits. "
 STOPS_AT_MOST = 4
@@ -29,6 +32,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, float("inf")),
     "frequency_penalty": (-2.001, 2.001),
 }
+
+
+def unchecked(_: object) -> str | None:
+    """Find nothing wrong."""
+    return None
 
 
 class _Listener(uvicorn.Server):
@@ -54,12 +62,22 @@ class TgiServer:
         refuses: (status, error, error_type) of the next requests.
         fails_after, cuts_after: tokens after which an output ends with an error, or without an end.
         held: outputs stop before this many tokens, until `release`.
+        pace: seconds from token to token.
     """
 
-    def __init__(self, tokenizer: Any, *, max_total_tokens: int = 200, port: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        max_total_tokens: int = 200,
+        port: int = 0,
+        request: Check = unchecked,
+        event: Check = unchecked,
+    ) -> None:
+        """`request` and `event` say what is wrong with a request to `/generate_stream`, and with an event of it."""
         self._tokenizer = tokenizer
         self._total = max_total_tokens
-        self._request, self._event = schemas()
+        self._request, self._event = request, event
         self.requests: list[dict[str, Any]] = []
         self.prompts: list[list[int]] = []
         self.streams = 0
@@ -68,6 +86,7 @@ class TgiServer:
         self.fails_after: int | None = None
         self.cuts_after: int | None = None
         self.held: int | None = None
+        self.pace = 0.0
         self._released = asyncio.Event()
         routes = [
             Route("/health", self._health),
@@ -129,7 +148,7 @@ class TgiServer:
         if self.refuses is not None:
             return _error(*self.refuses)
         ids: list[int] = self._tokenizer(asked.get("inputs", ""))["input_ids"]
-        wrong = check(asked, self._request) or self._invalid(asked.get("parameters") or {}, len(ids))
+        wrong = self._request(asked) or self._invalid(asked.get("parameters") or {}, len(ids))
         if wrong is not None:
             return _error(422, f"Input validation error: {wrong}", "validation")
         self.requests.append(asked)
@@ -175,13 +194,13 @@ class TgiServer:
                 )
                 if reason:
                     return
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pace)
         finally:
             self.streams -= 1
 
     def _checked(self, event: dict[str, Any]) -> str:
         """Write an event, after a look into the description."""
-        wrong = check(event, self._event)
+        wrong = self._event(event)
         assert wrong is None, wrong
         return _data(event)
 
