@@ -23,7 +23,7 @@ from tools.generate import NAMESPACE
 HUB: Final = ("test_cache", "test_predict", "test_rotation", "test_startup", "test_token")
 ROLLING: Final = ("test_lifecycle", "test_nodes", "test_rollout")
 GROUPS: Final = {**dict.fromkeys(HUB, "hub"), **dict.fromkeys(ROLLING, "rolling")}
-"""Modules that one process runs one after another: they make the Hub err, or need GPUs to spare."""
+"""Modules that one process runs one after another, for they make the Hub err or need GPUs to spare; others are free."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and item.get_closest_marker("alone") is None:
             item.add_marker(pytest.mark.beside)
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "others")))
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
 
 
 @pytest.fixture(scope="package")

@@ -76,3 +76,16 @@ def test_two_nodes_serve_one_model_and_the_leader_answers(controller: None, spac
     eventually("no pods", lambda: not space.list("pods", PODS), seconds=150)
     space.run("delete", LLAMA, NAME)
     space.gone(DEFINITION, GROUP)
+
+
+def test_a_group_that_is_never_ready_goes_back_at_its_deadline(controller: None, space: Namespace) -> None:
+    """Its pods find no node, which no container tells: time alone ends the rollout, and what served serves again."""
+    space.apply(over_two_nodes())
+    space.condition(NAME, "Progressing", "False Settled", seconds=240)
+    nowhere = {"scheduling": {"nodeSelector": {"llama-operator.dev/test": "nowhere"}}, "preflight": {"mode": "off"}}
+    space.patch(LLAMA, NAME, {"spec": {**nowhere, "rollout": {"progressDeadlineSeconds": 10}}})
+    degraded = space.condition(NAME, "Degraded", "True RolledBack", seconds=120)
+    assert "DeadlineExceeded" in degraded["message"]
+    space.condition(NAME, "Progressing", "False Settled", seconds=120)
+    space.condition(NAME, "Available", "True Serving")
+    assert space.there(LLAMA, NAME)["status"]["history"][0]["outcome"] == "RolledBack"

@@ -152,6 +152,21 @@ def test_an_operator_killed_at_any_moment_restarts_nothing_and_doubles_nothing(h
     assert home.there("deployment", NAME)["metadata"]["generation"] == generation + 1
 
 
+@pytest.mark.alone
+def test_an_operator_killed_while_it_makes_the_first_objects_makes_each_once(space: Namespace) -> None:
+    """Whoever leads next goes on where the other was: one of each object, one pod, one rollout that succeeds."""
+    space.apply(small_llama(NAME))
+    for _ in range(3):
+        kill_operator()
+    available(space)
+    eventually("its first rollout is noted", lambda: outcomes(space) == {1: "Succeeded"})
+    assert len(created(space)) == 1
+    assert len(pods(space)) == 1
+    counts = {kind: len(space.list(kind)) for kind in ("deployments", "services", "persistentvolumeclaims")}
+    assert counts == dict.fromkeys(counts, 1)
+    assert space.there("deployment", NAME)["metadata"]["generation"] == 1
+
+
 def created(space: Namespace) -> set[str]:
     """Every pod that was ever made, in the words of whoever made it."""
     return {row["message"] for row in space.list("events", fields="reason=SuccessfulCreate")}
