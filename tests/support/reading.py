@@ -4,9 +4,11 @@ A kubectl for each question takes more of the processor than the answer, and wha
 """
 
 import json
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client, config
 
 from tests.support.kubectl import environment
@@ -52,9 +54,14 @@ def _paths() -> dict[str, str]:
     return found
 
 
-@cache
 def _api() -> client.ApiClient:
-    return config.new_client_from_config(config_file=environment()["KUBECONFIG"])
+    return _client(Path(environment()["KUBECONFIG"]).read_text())
+
+
+@lru_cache(maxsize=1)
+def _client(kubeconfig: str) -> client.ApiClient:
+    """A connection for as long as the kubeconfig is the same: a cluster that is made anew has other keys."""
+    return config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
 
 
 def _get(path: str, query: dict[str, str] | None = None, *, accept: str = "application/json") -> dict[str, Any] | None:
