@@ -26,8 +26,7 @@ demo: setup
 	@$(BIN)/python -m tools.demo
 
 test: check unit cluster
-	$(BIN)/pytest -n 2 -m 'slow and not cluster'
-	$(BIN)/pytest -m 'cluster and not beside'
+	$(BIN)/pytest -n 3 --dist loadgroup -m '(slow or cluster) and not beside'
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'cluster and beside'
 
 check: setup

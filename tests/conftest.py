@@ -20,6 +20,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.is_file() and _WHOLE.search(collection_path.read_text()) else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell several processes what one of them runs in order: a module, and all that may have the cluster to itself."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            cluster = item.get_closest_marker("cluster") is not None
+            item.add_marker(pytest.mark.xdist_group("cluster" if cluster else str(item.path)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def the_cluster_to_ourselves(request: pytest.FixtureRequest, worker_id: str) -> Generator[None]:
     """Wait until another run with tests of the cluster has ended: they install operators that serve all of it.

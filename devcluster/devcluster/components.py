@@ -133,6 +133,7 @@ def controller_manager(layout: Layout, binaries: Binaries) -> Component:
             f"--service-account-private-key-file={pki}/sa.key",
             f"--root-ca-file={pki}/ca.crt",
             f"--cluster-signing-cert-file={pki}/ca.crt",
+            "--horizontal-pod-autoscaler-sync-period=2s",  # 15 s are long to look at
             f"--cluster-signing-key-file={pki}/ca.key",
             "--leader-elect=false",
             "--use-service-account-credentials=true",

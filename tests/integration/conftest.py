@@ -116,4 +116,7 @@ def operator(
     process = OperatorProcess(folder, kubeconfig, home.name, **settings)
     yield process.reaches("leading")
     assert process.process.poll() is None, process.said[-2000:]
-    process.close()
+    try:
+        process.stop()  # its lease goes with it, for which the next module's would wait
+    finally:
+        process.close()
