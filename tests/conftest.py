@@ -7,8 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from devcluster.cache import locked
+from tests.support.groups_of_tests import CLUSTER, Groups, on_cluster
 
 _WHOLE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(slow|cluster)\b", re.MULTILINE)
 
@@ -20,13 +23,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.is_file() and _WHOLE.search(collection_path.read_text()) else None
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Keep together what several processes may not run at once, where `--dist loadgroup` asks for it."""
+    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell several processes what one of them runs in order: a module, and all that may have the cluster to itself."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            cluster = item.get_closest_marker("cluster") is not None
-            item.add_marker(pytest.mark.xdist_group("cluster" if cluster else str(item.path)))
+    """Let no test of the cluster run beside others unseen."""
+    astray = {item.nodeid for item in items if item.get_closest_marker("cluster") and not on_cluster(item.nodeid)}
+    assert not astray, f"tests of the cluster are in one of {CLUSTER}: {sorted(astray)}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
 import pytest
@@ -20,19 +19,11 @@ from tests.support.own_repo import OwnRepo
 from tests.support.served import CONFIG
 from tools.generate import NAMESPACE
 
-HUB: Final = ("test_cache", "test_predict", "test_rotation", "test_startup", "test_token")
-ROLLING: Final = ("test_lifecycle", "test_nodes", "test_rollout")
-GROUPS: Final = {**dict.fromkeys(HUB, "hub"), **dict.fromkeys(ROLLING, "rolling")}
-"""Modules that one process runs one after another, for they make the Hub err or need GPUs to spare; others are free."""
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell what may run beside others, and which tests may not run beside each other."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.get_closest_marker("alone") is None:
-            item.add_marker(pytest.mark.beside)
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tell what may run beside others: all but the module that changes the operator itself."""
+    if item.path.stem != "test_operator":
+        item.add_marker(pytest.mark.beside)
 
 
 @pytest.fixture(scope="package")

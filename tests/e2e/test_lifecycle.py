@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from llama_operator.names import pod_selector
-from tests.support import stack
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.predict import Answer, Server
 from tests.support.served import GATED, TOKEN, small_llama, token_secret
@@ -152,23 +151,3 @@ def test_scaling_is_what_kubectl_scale_does(space: Namespace) -> None:
     assert space.get("persistentvolumeclaim", f"{NAME}-cache") is not None
     space.run("scale", LLAMA, NAME, "--replicas=2")
     eventually("two ready", lambda: space.there(LLAMA, NAME)["status"]["ready"] == "2/2", seconds=180)
-
-
-@pytest.mark.alone
-def test_upgrading_the_operator_restarts_no_pod(space: Namespace) -> None:
-    """A release with another default image leaves what runs alone; the next edit takes it up."""
-    space.apply(small_llama(NAME))
-    available(space)
-    before = {pod["metadata"]["uid"] for pod in space.list("pods", selector())}
-    images = stack.images()
-    generation = space.there("deployment", NAME)["metadata"]["generation"]
-    try:
-        stack.install_operator(hub=stack.hub_endpoint(), operator=images["operator"], inference="elsewhere/new:2")
-        space.run("annotate", LLAMA, NAME, "look=again")
-        space.apply(small_llama("other"))
-        other = eventually("the new operator acts", lambda: space.get("deployment", "other"))
-        assert other["spec"]["template"]["spec"]["containers"][0]["image"] == "elsewhere/new:2"
-        assert space.there("deployment", NAME)["metadata"]["generation"] == generation
-        assert {pod["metadata"]["uid"] for pod in space.list("pods", selector())} == before
-    finally:
-        stack.install_operator(hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"])

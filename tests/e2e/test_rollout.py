@@ -12,10 +12,8 @@ import pytest
 from tests.e2e.test_lifecycle import available, callers, selector
 from tests.support import models, stack
 from tests.support.cluster import LLAMA, Namespace, eventually
-from tests.support.kubectl import kubectl_ok
 from tests.support.predict import Server
 from tests.support.served import small_llama
-from tools.generate import NAMESPACE
 
 pytestmark = pytest.mark.cluster
 NAME = "llama"
@@ -129,62 +127,6 @@ def _settled(space: Namespace) -> str:
     """The message of a rollout that is done; empty while it is not."""
     row = next(row for row in status(space)["conditions"] if row["type"] == "Progressing")
     return row["message"] if row["reason"] == "Settled" else ""
-
-
-@pytest.mark.alone
-def test_an_operator_killed_at_any_moment_restarts_nothing_and_doubles_nothing(home: Namespace) -> None:
-    """Killed again and again while a rollout goes on, and after it: one rollout, one new pod, each object once."""
-    available(home)
-    before, made = pods(home), created(home)
-    generation, newest = home.there("deployment", NAME)["metadata"]["generation"], max(outcomes(home))
-    home.patch(LLAMA, NAME, {"spec": {"generation": {"defaults": {"num_beams": 3}}}})
-    for _ in range(3):
-        kill_operator()
-    eventually("it is done", lambda: outcomes(home).get(newest + 1) == "Succeeded", seconds=180)
-    home.condition(NAME, "Progressing", "False Settled", seconds=60)
-    kill_operator()
-    home.run("annotate", LLAMA, NAME, "look=after", "--overwrite")
-    eventually("the old pod is gone", lambda: len(pods(home)) == 1, seconds=60)
-    assert pods(home) & before == set()
-    assert len(created(home) - made) == 1
-    assert max(outcomes(home)) == newest + 1
-    # One change of the template; whatever else was done to it would count too.
-    assert home.there("deployment", NAME)["metadata"]["generation"] == generation + 1
-
-
-@pytest.mark.alone
-def test_an_operator_killed_while_it_makes_the_first_objects_makes_each_once(space: Namespace) -> None:
-    """Whoever leads next goes on where the other was: one of each object, one pod, one rollout that succeeds."""
-    space.apply(small_llama(NAME))
-    for _ in range(3):
-        kill_operator()
-    available(space)
-    eventually("its first rollout is noted", lambda: outcomes(space) == {1: "Succeeded"})
-    assert len(created(space)) == 1
-    assert len(pods(space)) == 1
-    counts = {kind: len(space.list(kind)) for kind in ("deployments", "services", "persistentvolumeclaims")}
-    assert counts == dict.fromkeys(counts, 1)
-    assert space.there("deployment", NAME)["metadata"]["generation"] == 1
-
-
-def created(space: Namespace) -> set[str]:
-    """Every pod that was ever made, in the words of whoever made it."""
-    return {row["message"] for row in space.list("events", fields="reason=SuccessfulCreate")}
-
-
-def kill_operator() -> None:
-    """Kill the leader's pod without a word; return once another leads, which is in the middle of its first look."""
-    here = ("--namespace", NAMESPACE)
-    label = "--selector=app.kubernetes.io/name=llama-operator"
-    killed = kubectl_ok(*here, "get", "pods", label, "-o", "name").split()
-    kubectl_ok(*here, "delete", *killed, "--grace-period=0", "--force", "--wait=false")
-    eventually("another leads", lambda: _leads(killed), seconds=60)
-
-
-def _leads(killed: list[str]) -> bool:
-    here = ("--namespace", NAMESPACE, "get", "lease", stack.RELEASE, "-o", "jsonpath={.spec.holderIdentity}")
-    holder = f"pod/{kubectl_ok(*here)}"
-    return not any(holder.startswith(f"{name}_") for name in killed) and len(holder) > len("pod/")
 
 
 def test_a_rollout_without_gpus_to_spare_takes_an_old_pod_away_first(space: Namespace) -> None:
