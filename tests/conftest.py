@@ -1,18 +1,22 @@
 """What holds for every test: one run at a time on the cluster, and no module imported in which nothing would run."""
 
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import Scheduling
 
 from devcluster.cache import locked
-from tests.support.groups_of_tests import CLUSTER, Groups, on_cluster
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
+CLUSTER: Final = ("tests/chart", "tests/devcluster", "tests/e2e", "tests/integration")
 _WHOLE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(slow|cluster)\b", re.MULTILINE)
 
 
@@ -23,19 +27,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.is_file() and _WHOLE.search(collection_path.read_text()) else None
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling | None":
     """Keep together what several processes may not run at once, where `--dist loadgroup` asks for it."""
+    from tests.support.groups_of_tests import Groups  # noqa: PLC0415  (one process needs no xdist, and may have none)
+
     return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no test of the cluster run beside others unseen."""
-    astray = {item.nodeid for item in items if item.get_closest_marker("cluster") and not on_cluster(item.nodeid)}
+    astray = {
+        item.nodeid for item in items if item.get_closest_marker("cluster") and not item.nodeid.startswith(CLUSTER)
+    }
     assert not astray, f"tests of the cluster are in one of {CLUSTER}: {sorted(astray)}"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def the_cluster_to_ourselves(request: pytest.FixtureRequest, worker_id: str) -> Generator[None]:
+def the_cluster_to_ourselves(request: pytest.FixtureRequest) -> Generator[None]:
     """Wait until another run with tests of the cluster has ended: they install operators that serve all of it.
 
     The processes of one run share it.
@@ -45,5 +54,5 @@ def the_cluster_to_ourselves(request: pytest.FixtureRequest, worker_id: str) -> 
         return
     lock = Path(tempfile.gettempdir()) / "llama-operator-cluster-tests.lock"
     sys.stderr.write("waiting for other runs on the cluster, if any\n")
-    with locked(lock, shared=worker_id != "master"):
+    with locked(lock, shared="PYTEST_XDIST_WORKER" in os.environ):
         yield

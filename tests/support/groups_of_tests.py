@@ -4,17 +4,13 @@ from typing import Final
 
 from xdist.scheduler import LoadScopeScheduling
 
-CLUSTER: Final = ("tests/chart", "tests/devcluster", "tests/e2e", "tests/integration")
+from tests.conftest import CLUSTER
+
 _E2E: Final = "tests/e2e/"
 # They make the Hub err, or need GPUs to spare; other modules of the folder are free.
 _HUB: Final = ("test_cache", "test_predict", "test_rotation", "test_startup", "test_token")
 _ROLLING: Final = ("test_lifecycle", "test_nodes", "test_rollout")
 _SHARING: Final = {**dict.fromkeys(_HUB, "hub"), **dict.fromkeys(_ROLLING, "rolling"), "test_operator": "cluster"}
-
-
-def on_cluster(nodeid: str) -> bool:
-    """Whether a test may need the cluster."""
-    return nodeid.startswith(CLUSTER)
 
 
 def group_of(nodeid: str) -> str:
@@ -23,7 +19,7 @@ def group_of(nodeid: str) -> str:
     if module.startswith(_E2E):
         stem = module.removeprefix(_E2E).removesuffix(".py")
         return _SHARING.get(stem, stem)
-    return "cluster" if on_cluster(nodeid) else module
+    return "cluster" if module.startswith(CLUSTER) else module
 
 
 class Groups(LoadScopeScheduling):
