@@ -1,5 +1,6 @@
 """What holds for every test: one run at a time on the cluster, and no module imported in which nothing would run."""
 
+import gc
 import os
 import re
 import sys
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.nodeid for item in items if item.get_closest_marker("cluster") and not item.nodeid.startswith(CLUSTER)
     }
     assert not astray, f"tests of the cluster are in one of {CLUSTER}: {sorted(astray)}"
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what stays to the end: it would look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
