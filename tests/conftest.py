@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,16 +51,24 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold the cluster for all processes of a run whose tests are handed out in groups."""
+    if config.getoption("dist", "no") == "loadgroup":
+        held = ExitStack()
+        config.add_cleanup(held.close)
+        held.enter_context(_alone())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def the_cluster_to_ourselves(request: pytest.FixtureRequest) -> Generator[None]:
-    """Wait until another run with tests of the cluster has ended: they install operators that serve all of it.
-
-    The processes of one run share it.
-    """
-    if not any(item.get_closest_marker("cluster") for item in request.session.items):
+    """Wait until another run with tests of the cluster has ended: they install operators that serve all of it."""
+    wanted = any(item.get_closest_marker("cluster") for item in request.session.items)
+    with nullcontext() if "PYTEST_XDIST_WORKER" in os.environ or not wanted else _alone():
         yield
-        return
-    lock = Path(tempfile.gettempdir()) / "llama-operator-cluster-tests.lock"
+
+
+@contextmanager
+def _alone() -> Generator[None]:
     sys.stderr.write("waiting for other runs on the cluster, if any\n")
-    with locked(lock, shared="PYTEST_XDIST_WORKER" in os.environ):
+    with locked(Path(tempfile.gettempdir()) / "llama-operator-cluster-tests.lock"):
         yield

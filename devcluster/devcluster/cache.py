@@ -28,11 +28,11 @@ def digest_files(root: Path, files: Iterable[Path]) -> str:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Generator[None]:
-    """Hold path's lock, alone or with others that share it; the kernel frees it when the process ends, however."""
+def locked(path: Path) -> Generator[None]:
+    """Hold path's lock; the kernel frees it when the process ends, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -120,7 +120,6 @@ class NativeBackend:
         With `ranks`, `loaded` holds no weights: the ranks compute, and nothing runs outside of the batch.
         """
         self._model = loaded.model
-        self._stops = StopTables(loaded.tokenizer)
         self._ranks = ranks
         self._exclusive = TransformersBackend(loaded, max_context=max_context)
         self.info = replace(self._exclusive.info, backend="native")
@@ -155,11 +154,11 @@ class NativeBackend:
 
     def jobs(self, generation: Generation) -> list[PlannedJob]:
         """Return the jobs of a request that `covers`; raises as `plan_jobs` does."""
-        return plan_jobs(generation, self._model, self._stops)
+        return plan_jobs(generation, self._model, self._exclusive.stops)
 
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
-        return self._stops.prepare(generation)
+        return self._exclusive.prepare(generation)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Return token ids; see `backends.base.Backend`."""

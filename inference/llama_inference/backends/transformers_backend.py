@@ -35,7 +35,7 @@ class TransformersBackend:
         """`max_context` lowers what the model's configuration allows."""
         self._model = loaded.model
         self._tokens = Tokens(loaded.tokenizer)
-        self._stops = StopTables(loaded.tokenizer)
+        self.stops = StopTables(loaded.tokenizer)
         own = getattr(loaded.model.config, "max_position_embeddings", None) or UNBOUNDED_CONTEXT
         self.info = ModelInfo(
             max_context=min(own, max_context or own),
@@ -63,7 +63,7 @@ class TransformersBackend:
 
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
-        return self._stops.prepare(generation)
+        return self.stops.prepare(generation)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run each prompt alone, in order; see `backends.base.Backend`."""
@@ -106,7 +106,7 @@ class TransformersBackend:
             rows=generation.sequences if generation.parameters.get("num_beams", 1) == 1 else 0,
             streamed=generation.streamed,
             ends=_ids(generation.parameters.get("eos_token_id")),
-            stop_strings=self._stops.of(generation),
+            stop_strings=self.stops.of(generation),
             stops_begin_in_prompt=generation.stops_begin_in_prompt,
             seconds=left,
         )

@@ -242,6 +242,16 @@ async def test_a_job_that_cannot_be_opened_fails_its_request_only(engine: Engine
     assert not engine.deaths
 
 
+async def told_that_it_is_lost(engine: Engine, *tickets: Ticket) -> None:
+    """Wait until each caller has heard 503, and the engine's thread has ended with the reason."""
+    for ticket in tickets:
+        with pytest.raises(UnavailableError) as caught:
+            await ticket.outcome()
+        assert caught.value.code == "engine_lost"
+    with pytest.raises(EngineLostError):
+        await engine.task
+
+
 async def test_an_engine_lost_while_jobs_are_made_is_told_to_all(engine: Engine) -> None:
     """It is not taken for a fault of the one request: the thread ends, and each caller hears 503."""
     running = engine.submit(tokens=100)
@@ -250,12 +260,7 @@ async def test_an_engine_lost_while_jobs_are_made_is_told_to_all(engine: Engine)
     engine.backend.jobs_fail_with = EngineLostError("the device failed")
     new = engine.submit()
     engine.gate.open()
-    for ticket in (running, new):
-        with pytest.raises(UnavailableError) as caught:
-            await ticket.outcome()
-        assert caught.value.code == "engine_lost"
-    with pytest.raises(EngineLostError):
-        await engine.task
+    await told_that_it_is_lost(engine, running, new)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +298,7 @@ async def test_a_lost_engine_is_told_to_all_that_run(engine: Engine, parameters:
         await engine.running(2)
         engine.backend.executor.fails_with = EngineLostError("the device failed")
     engine.gate.open()
-    for ticket in (batched, other):
-        with pytest.raises(UnavailableError) as caught:
-            await ticket.outcome()
-        assert caught.value.code == "engine_lost"
-    with pytest.raises(EngineLostError):
-        await engine.task
+    await told_that_it_is_lost(engine, batched, other)
     await soon(lambda: engine.deaths)
 
 
