@@ -8,13 +8,12 @@ waited for until the progress deadline.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llama_operator import names
 from llama_operator.plan.history import Failure
 from llama_operator.plan.observed import Object, Observed
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.status import model
 from llama_operator.status.containers import of_container
-from llama_operator.status.pods import condition_of, containers, is_active, is_ready
+from llama_operator.status.pods import condition_of, containers, is_ready, of_rollout
 from llama_operator.status.problems import short
 from llama_operator.status.reason import Reason
 
@@ -34,25 +33,11 @@ def failure(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int
 
 
 def _of_pods(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Iterator[Failure]:
-    sets = {
-        row["metadata"]["uid"]
-        for row in seen.replica_sets
-        if (row["metadata"].get("annotations") or {}).get(names.ANNOTATION_REVISION) == str(number)
-    }
-    for pod in (*seen.pods, *seen.workers):
-        owners: list[Mapping[str, str]] = pod["metadata"].get("ownerReferences") or []
-        ours = any(owner["uid"] in sets for owner in owners) or _has_template(pod, live)
-        if not is_active(pod) or is_ready(pod) or not ours:
+    for pod in of_rollout(seen, live, number):
+        if is_ready(pod):
             continue
         yield from _of_report(spec, seen, seen.startup.get(pod["metadata"]["name"], {}))
         yield from _of_container(spec, seen, pod)
-
-
-def _has_template(pod: Object, live: Object) -> bool:
-    """Whether a pod says that it has the present template, as those over several nodes do."""
-    rows: list[Mapping[str, str]] = [obj["metadata"].get("annotations") or {} for obj in (pod, live)]
-    says, wanted = (row.get(names.ANNOTATION_TEMPLATE) for row in rows)
-    return says is not None and says == wanted
 
 
 def _of_report(spec: LlamaDeploymentSpec, seen: Observed, report: Object) -> Iterator[Failure]:

@@ -7,7 +7,7 @@ from typing import Final
 from llama_operator.plan.observed import PreflightResult
 from llama_operator.plan.sharing import claim_ref
 from llama_operator.plan.source import is_shared
-from llama_operator.spec.status import Condition, ConditionType, Truth
+from llama_operator.spec.status import Condition, ConditionType, Stage, Truth
 from llama_operator.status import rollouts
 from llama_operator.status.facts import Facts
 from llama_operator.status.pods import is_unscheduled, written
@@ -92,18 +92,37 @@ def _cached(facts: Facts) -> Answer:
     model = facts.spec.model
     if problem := facts.problem_of("ModelCached"):
         return _no(problem)
-    startup = facts.startup
-    if model.claim is not None:
-        return True, Reason.CACHED, f"{model.repo} is read from PersistentVolumeClaim {model.claim.name}"
-    if model.image is not None:
-        return True, Reason.CACHED, f"{model.repo} is read from image {model.image.reference}"
+    if model.claim is not None or model.image is not None:
+        where = f"image {model.image.reference}" if model.image else ""
+        where = f"PersistentVolumeClaim {model.claim.name}" if model.claim else where
+        return True, Reason.CACHED, f"{model.repo} is read from {where}"
     repo, revision = _model(facts)
-    filled = is_shared(facts.spec) and facts.cache is not None
-    if not facts.waits_for_cache and (filled or facts.ready or has_done(startup, "Download") or _was_cached(facts)):
+    if not facts.waits_for_cache and _is_there(facts):
         return True, Reason.CACHED, f"{repo} at {revision} is in PersistentVolumeClaim {facts.cache}"
-    if server_stage(startup) in ("Resolve", "Download"):
-        return False, Reason.DOWNLOADING, f"{repo} is being fetched{_share(facts)}"
-    return _stopped(facts) if not facts.spec.replicas else _waiting(facts)
+    if server_stage(facts.startup) in ("Resolve", "Download"):
+        what = f"{repo} at {revision}" if rollouts.brings_another_model(facts) else repo
+        return False, Reason.DOWNLOADING, f"{what} is being fetched{_share(facts)}{rollouts.meanwhile(facts)}"
+    holds, reason, words = _waiting(facts) if facts.spec.replicas else _stopped(facts)
+    return holds, reason, f"{words}{rollouts.meanwhile(facts)}"
+
+
+def _is_there(facts: Facts) -> bool:
+    """Whether the cache holds the model that the pods are to load, which is not what old ones have loaded."""
+    if is_shared(facts.spec) and facts.cache is not None:
+        return True  # a Job has filled it before there is a pod of it
+    if _lacks_bytes(facts):
+        return False
+    if rollouts.brings_another_model(facts):
+        return rollouts.has_loaded(facts)
+    return bool(facts.ready) or has_done(facts.startup, "Download") or _was_cached(facts)
+
+
+def _lacks_bytes(facts: Facts) -> bool:
+    """Whether a server says how much of the model it still has to fetch."""
+    row = _download(facts)
+    if row is None or row.state not in ("running", "failed"):
+        return False
+    return (row.bytes_done or 0) < (row.bytes_total or 0)
 
 
 def _model(facts: Facts) -> tuple[str, str]:
@@ -125,9 +144,13 @@ def _was_cached(facts: Facts) -> bool:
     return same and held and not fetching and there
 
 
-def _share(facts: Facts) -> str:
+def _download(facts: Facts) -> Stage | None:
     stages = facts.startup.stages if facts.startup else ()
-    stage = next((row for row in stages if row.name == "Download"), None)
+    return next((row for row in stages if row.name == "Download"), None)
+
+
+def _share(facts: Facts) -> str:
+    stage = _download(facts)
     if stage is None or not stage.bytes_total or stage.bytes_done is None:
         return ""
     return f": {100 * stage.bytes_done // stage.bytes_total}% of {size(stage.bytes_total)}"

@@ -77,10 +77,19 @@ def image_of(row: Revision) -> str | None:
     return _server(row).get("image")
 
 
+def repo_of(row: Revision) -> str | None:
+    """Return the repository of the model that a rollout's pods load."""
+    return _env(row, names.Env.MODEL)
+
+
 def loads(row: Revision) -> str | None:
     """Return the revision of the model that a rollout's pods load."""
+    return _env(row, names.Env.REVISION)
+
+
+def _env(row: Revision, name: str) -> str | None:
     rows: list[Mapping[str, str]] = _server(row).get("env") or []
-    return next((item.get("value") for item in rows if item["name"] == names.Env.REVISION), None)
+    return next((item.get("value") for item in rows if item["name"] == name), None)
 
 
 def told(old: tuple[RolloutRecord, ...], new: tuple[RolloutRecord, ...]) -> Iterator[Event]:

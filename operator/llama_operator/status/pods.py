@@ -1,11 +1,13 @@
 """Read pods: which count, how far each is, what its containers do."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator import names
 from llama_operator.names import CONTAINER
 from llama_operator.plan.engines import TGI
-from llama_operator.plan.observed import Object
+from llama_operator.plan.observed import Object, Observed
 
 
 def condition_of(obj: Object, kind: str) -> Object | None:
@@ -24,6 +26,35 @@ def is_ready(pod: Object) -> bool:
     """Whether the Service sends requests to a pod."""
     ready = condition_of(pod, "Ready")
     return is_active(pod) and ready is not None and ready["status"] == "True"
+
+
+def of_rollout(seen: Observed, live: Object, number: int) -> tuple[Object, ...]:
+    """Return the active pods, workers too, of the rollout `number`, which the Deployment `live` has.
+
+    Their ReplicaSets tell, which are looked at while a pod is not ready.
+    """
+    sets = {
+        row["metadata"]["uid"]
+        for row in seen.replica_sets
+        if (row["metadata"].get("annotations") or {}).get(names.ANNOTATION_REVISION) == str(number)
+    }
+    return tuple(
+        pod
+        for pod in (*seen.pods, *seen.workers)
+        if is_active(pod) and (any(uid in sets for uid in _owners(pod)) or _has_template(pod, live))
+    )
+
+
+def _owners(pod: Object) -> tuple[str, ...]:
+    owners: list[Mapping[str, str]] = pod["metadata"].get("ownerReferences") or []
+    return tuple(owner["uid"] for owner in owners)
+
+
+def _has_template(pod: Object, live: Object) -> bool:
+    """Whether a pod says that it has the present template, as those over several nodes do."""
+    rows: list[Mapping[str, str]] = [obj["metadata"].get("annotations") or {} for obj in (pod, live)]
+    says, wanted = (row.get(names.ANNOTATION_TEMPLATE) for row in rows)
+    return says is not None and says == wanted
 
 
 def is_unscheduled(pod: Object) -> bool:

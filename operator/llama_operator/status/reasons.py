@@ -251,7 +251,9 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "The model is larger than estimated, or more revisions are kept than it was sized for.",
         "Raise spec.cache.size.",
     ),
-    Reason.DOWNLOADING: Entry(_CACHE, "The model is on its way; status.startup shows how far."),
+    Reason.DOWNLOADING: Entry(
+        _CACHE, "The model is on its way; status.startup shows how far. Pods of the model before serve on meanwhile."
+    ),
     Reason.CACHED: Entry(_CACHE, "The model is in the cache volume."),
     Reason.UNSUPPORTED_ARCHITECTURE: Entry(
         _CHECKED_LOAD,

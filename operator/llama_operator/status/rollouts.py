@@ -2,12 +2,15 @@
 
 from llama_operator import names
 from llama_operator.plan.history import Revision
-from llama_operator.plan.revision import is_commit
+from llama_operator.plan.observed import PreflightResult
+from llama_operator.plan.revision import is_commit, to_load
 from llama_operator.plan.revisions import current
 from llama_operator.plan.strategy import is_open
 from llama_operator.spec.status import ModelRevision
 from llama_operator.status.facts import Facts
-from llama_operator.status.history import loads
+from llama_operator.status.history import loads, repo_of
+from llama_operator.status.pods import is_ready, of_rollout
+from llama_operator.status.startup import has_done
 
 
 def what_runs(facts: Facts) -> str:
@@ -67,6 +70,49 @@ def is_replacing(facts: Facts) -> bool:
     newest, rows = facts.rollout.newest, facts.rollout.revisions
     under_way = facts.rollout.keep is not None or (newest is not None and newest.outcome == "Progressing")
     return under_way and any(row.outcome == "Succeeded" for row in rows)
+
+
+def brings_another_model(facts: Facts) -> bool:
+    """Whether the spec wants another model than the last pods that were rolled out have, or another commit of it."""
+    served = _served(facts)
+    if served is None or facts.rollout.keep is not None:
+        return False
+    return _model(served) not in (_wanted(facts), (None, None))
+
+
+def has_loaded(facts: Facts) -> bool:
+    """Whether a pod of the present rollout has its model, so that the cache has it too."""
+    newest, live = facts.rollout.newest, facts.deployment
+    if newest is None or live is None or _model(newest) != _wanted(facts) or not _counted(facts):
+        return False
+    pods = of_rollout(facts.seen, live, newest.number)
+    if any(map(is_ready, pods)) or all(map(is_ready, facts.pods)):
+        return True
+    followed = facts.startup.pod_name if facts.startup is not None else None
+    return has_done(facts.startup, "Download") and followed in {pod["metadata"]["name"] for pod in pods}
+
+
+def meanwhile(facts: Facts) -> str:
+    """Return what is served while another model is on its way; nothing where nobody serves."""
+    served = _served(facts)
+    if served is None or not facts.ready or not brings_another_model(facts):
+        return ""
+    row, model = revision_kept(served), facts.spec.model
+    same = (row.repo, row.requested) == (model.repo, model.revision)
+    commit = f", commit {row.commit}" if row.commit and same else ""
+    return f"; the pods that are ready go on serving {row.repo} at {row.requested}{commit}"
+
+
+def _served(facts: Facts) -> Revision | None:
+    return next((row for row in reversed(facts.rollout.revisions) if row.outcome == "Succeeded"), None)
+
+
+def _model(row: Revision) -> tuple[str | None, str | None]:
+    return repo_of(row), loads(row)
+
+
+def _wanted(facts: Facts) -> tuple[str, str]:
+    return facts.spec.model.repo, to_load(facts.spec, facts.seen, facts.preflight or PreflightResult())
 
 
 def revision_kept(row: Revision) -> ModelRevision:

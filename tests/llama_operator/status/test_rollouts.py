@@ -4,7 +4,7 @@ from typing import Any
 
 from llama_operator.plan.history import Revision
 from llama_operator.status.history import changes
-from tests.support.operator_objects import a_pod, a_report, condition, ready, report_on
+from tests.support.operator_objects import a_pod, a_report, answers, condition, ready, report_on
 from tests.support.rollouts import DEPLOYMENT, World
 
 GOLDEN = a_report("WarmUp", error={"reason": "GoldenPromptFailed", "message": "not 'Paris'"})
@@ -138,3 +138,72 @@ def test_a_deployment_that_went_back_is_degraded_and_serves() -> None:
     assert (found["phase"], found["ready"]) == ("Degraded", "2/2")
     assert world.answers()["Progressing"] == "False Settled"
     assert world.answers()["Degraded"] == "True RolledBack"
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def changing_model(startup: Any = None) -> World:
+    """Another model of the Hub on its way beside a pod that serves the one before."""
+    world = World(model={"repo": "org/old", "revision": OLD})
+    world.settle()
+    world.edit(model={"repo": "org/new", "revision": NEW})
+    world.step()
+    old = ready(a_pod("old"))
+    world.starting(2, report=startup)
+    world.pods = (old, *world.pods)
+    return world
+
+
+def test_another_model_is_not_cached_while_new_pods_fetch_it_beside_old_ones() -> None:
+    """How far its download is, and that what serves goes on; callers notice nothing."""
+    found = report_on(changing_model(a_report("Download", bytes_done=10**9, bytes_total=4 * 10**9)).seen())
+    assert answers(found)["ModelCached"] == "False Downloading"
+    assert condition(found, "ModelCached")["message"] == (
+        f"org/new at {NEW} is being fetched: 25% of 4.0 GB; the pods that are ready go on serving org/old at {OLD}"
+    )
+    assert (answers(found)["Available"], answers(found)["ModelLoaded"]) == ("True Serving", "True Loaded")
+    assert answers(found)["Degraded"] == "False AllWell"
+
+
+def test_another_model_is_not_cached_before_a_pod_of_it_has_started() -> None:
+    """Neither when the spec was just edited: nobody has looked for it yet."""
+    world = World(model={"repo": "org/old", "revision": OLD})
+    world.settle()
+    assert world.answers()["ModelCached"] == "True Cached"
+    world.edit(model={"repo": "org/new", "revision": NEW})
+    world.body = {**world.body, "status": world.report()}
+    found = report_on(world.seen())
+    assert answers(found)["ModelCached"] == "False Waiting"
+    assert condition(found, "ModelCached")["message"].endswith(f"go on serving org/old at {OLD}")
+
+
+def test_another_model_is_cached_once_a_new_pod_has_it() -> None:
+    """While it is loaded, and when that pod is ready, though the next one looks for what is there."""
+    assert changing_model(a_report("Load")).answers()["ModelCached"] == "True Cached"
+    world = changing_model(a_report("Resolve"))
+    assert world.answers()["ModelCached"] == "False Downloading"
+    done = ready(a_pod("first"))
+    done["metadata"]["ownerReferences"] = [{"uid": "set-2"}]
+    world.pods = (done, *world.pods)
+    assert world.answers()["ModelCached"] == "True Cached"
+    world.complete()
+    assert world.answers()["ModelCached"] == "True Cached"
+
+
+def test_the_same_model_stays_cached_while_pods_are_replaced() -> None:
+    """A rollout of anything else fetches nothing."""
+    world = World(model={"repo": "org/old", "revision": OLD})
+    world.settle()
+    world.edit(engine={"dtype": "bfloat16"})
+    world.step()
+    world.starting(2, report=a_report("Resolve"))
+    world.pods = (ready(a_pod("old")), *world.pods)
+    assert world.answers()["ModelCached"] == "True Cached"
+
+
+def test_pods_that_go_back_have_their_model_in_the_cache() -> None:
+    """The model of the revision that failed is asked for no more."""
+    world = changing_model(a_report("Download"))
+    world.edit(rollout={"rollbackTo": 1})
+    assert world.answers()["ModelCached"] == "True Cached"
