@@ -77,12 +77,18 @@ def check_content_type(request: Request) -> None:
 async def prepared(serving: Serving, backend: Backend, generation: Generation) -> Generation:
     """Have the backend prepare for stop strings: beside the engine, which goes on, and beside what else waits there.
 
+    That takes seconds of a processor, so nothing is prepared for a request that the queue has no room for; whether it
+    has still any when this is done is for `lane.submit` to say.
+
     Raises:
         InvalidRequestError: the stop strings cannot be had.
+        QueueFullError: there is no room.
     """
     if not generation.stop_strings or not isinstance(backend, Prepares):
         return generation
+    serving.lane.check(generation)
     async with serving.preparing:
+        serving.lane.check(generation)  # others have come in while this one waited for its turn
         return await asyncio.to_thread(backend.prepare, generation)
 
 

@@ -56,9 +56,7 @@ class Lane:
         Raises:
             QueueFullError: with the seconds after which there is likely to be room.
         """
-        widths = [ticket.generation.rows for ticket in (*self._running, *self._waiting)]
-        if not admits(widths, width=generation.rows, rows=self._rows, max_queue=self._max_queue):
-            raise self._full()
+        self.check(generation)
         ticket = Ticket(
             generation, arrived=arrived, deadline=deadline, on_closed=self._closed, on_gap=self._gap, caller=caller
         )
@@ -68,6 +66,12 @@ class Lane:
         self._work.set()
         self._gauges()
         return ticket
+
+    def check(self, generation: Generation) -> None:
+        """Refuse a generation that there is no room for now, before anything is done for it. Raises as `submit`."""
+        widths = [ticket.generation.rows for ticket in (*self._running, *self._waiting)]
+        if not admits(widths, width=generation.rows, rows=self._rows, max_queue=self._max_queue):
+            raise self._full()
 
     def _full(self) -> QueueFullError:
         begun = [ticket.started for ticket in self._running if ticket.started is not None]
