@@ -92,6 +92,7 @@ def test_the_least_object_shows_its_defaults(group: str) -> None:
         golden(name="chat", messages=[{"role": "user", "content": "Hi"}], expect={"startsWith": "H"}),
         {"generation": {"defaults": {"repetition_penalty": 1.1, "num_beams": 2}, "maximums": {"num_beams": 2}}},
         {"podTemplate": {"spec": {"hostNetwork": True, "containers": [{"name": "inference", "tty": True}]}}},
+        {"podTemplate": {"spec": {"initContainers": [{"name": "one", "env": [{"name": "LLAMA_INFERENCE_MODEL"}]}]}}},
         {"scheduling": {"affinity": {"nodeAffinity": {}}, "tolerations": [{"key": "a"}], "nodeSelector": {"a": "b"}}},
         {"model": {**MODEL, "endpoint": "http://hub.models.svc:8000", "tokenSecretRef": {"name": "mine"}}},
         {"cache": {"size": "10Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany", "retain": True}},
@@ -147,6 +148,14 @@ def test_what_can_be_served_is_accepted(group: str, spec: dict[str, Any]) -> Non
         (golden(prompt="Hi", expect={"equals": "a", "contains": "b"}), "exactly one of equals"),
         (golden(expect={"equals": "a"}), "either prompt or messages"),
         (env(name="HF_TOKEN", value="x"), "put it into a Secret and name that in spec.model.tokenSecretRef"),
+        (
+            {
+                "podTemplate": {
+                    "spec": {"initContainers": [{"name": "tgi", "env": [{"name": "HF_TOKEN", "value": "x"}]}]}
+                }
+            },
+            "put it into a Secret and name that in spec.model.tokenSecretRef",
+        ),
         (env(name="LLAMA_INFERENCE_MODEL", value="x"), "LLAMA_INFERENCE_MODEL is set from other fields of the spec"),
         ({"modle": {}}, 'unknown field "spec.modle"'),
     ],
