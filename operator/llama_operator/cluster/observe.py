@@ -88,7 +88,7 @@ class Observer:
             self._shared(key, wanted=shared),
             self._downloads(key, wanted=shared),
         )
-        if api_keys is None and _mounted_keys(key, own):
+        if api_keys is None and (_mounted_keys(key, own) or _may_have_had_keys(body, own)):
             own = {**own, **await self._compiled_keys(key)}
         if not shared and _named_shared(own):
             caches = await self._shared(key, wanted=True)
@@ -213,6 +213,16 @@ def _named_shared(children: Mapping[Ref, Object]) -> bool:
 def _mounted_keys(key: Key, children: Mapping[Ref, Object]) -> bool:
     """Whether a rollout that is known has API keys."""
     return any(name == names.api_keys(key.name) for pod in _templates(children) for name in secrets_of(pod))
+
+
+def _may_have_had_keys(body: Object, children: Mapping[Ref, Object]) -> bool:
+    """Whether API keys may have been compiled that no rollout tells of: the spec was another, or checks held it.
+
+    A new LlamaDeployment, and one whose spec has been looked at, cost no request.
+    """
+    status: Mapping[str, Any] = body.get("status") or {}
+    edited = status.get("observedGeneration") != body["metadata"].get("generation")
+    return bool(status) and (edited or not any(ref.kind == "ControllerRevision" for ref in children))
 
 
 def _templates(children: Mapping[Ref, Object]) -> Iterator[Mapping[str, Any]]:

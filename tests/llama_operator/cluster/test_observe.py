@@ -7,7 +7,7 @@ from llama_operator import names
 from llama_operator.cluster.kinds import SECONDS, Kinds
 from llama_operator.cluster.nodes import Nodes
 from llama_operator.cluster.observe import Observer
-from llama_operator.plan.observed import Key, Object, SecretFact, Usage
+from llama_operator.plan.observed import Key, Object, Ref, SecretFact, Usage
 from tests.support.fake_cluster import FakeCluster
 from tests.support.operator_objects import KEY, a_body, a_pod, applied, ready, running, stamp, unschedulable
 from tests.support.usages import ToldUsages
@@ -289,6 +289,20 @@ async def test_the_keys_of_a_spec_that_selects_none_any_more_are_seen() -> None:
     seen = await look(FakeCluster(note, secret))
     assert names.api_keys(KEY.name) in [ref.name for ref in seen.children]
     assert (await look(FakeCluster(secret))).children == {}
+
+
+async def test_keys_that_were_compiled_before_any_rollout_had_them_are_seen() -> None:
+    """While checks held the first rollout, or the one that was to bring them; nothing tells of them but their name."""
+    metadata = {"name": names.api_keys(KEY.name), "namespace": KEY.namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    (note,) = [obj for obj in applied() if obj["kind"] == "ControllerRevision"]
+    compiled = Ref("v1", "Secret", names.api_keys(KEY.name))
+    held, edited = a_body(status={"observedGeneration": 3}), a_body(status={"observedGeneration": 2})
+    assert compiled in (await look(FakeCluster(secret), body=held)).children
+    assert compiled in (await look(FakeCluster(note, secret), body=edited)).children
+    cluster = FakeCluster(note, secret)
+    assert compiled not in (await look(cluster, body=held)).children
+    assert "Secret" not in {call.kind for call in cluster.calls}, "a spec that was looked at costs no request"
 
 
 async def test_shared_caches_are_looked_at_only_where_they_are_asked_for() -> None:
