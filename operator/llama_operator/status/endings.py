@@ -12,7 +12,7 @@ from typing import Final
 
 from llama_operator.names import CONTAINER
 from llama_operator.plan import refusals
-from llama_operator.plan.engines import TGI
+from llama_operator.plan.engines import FRONT, TGI
 from llama_operator.plan.observed import SecretFact
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.status.problems import Problem, short
@@ -124,6 +124,12 @@ def _sentence(reason: Reason, spec: LlamaDeploymentSpec, secret: SecretFact | No
 
 
 def _memory(spec: LlamaDeploymentSpec, ending: Ending) -> str:
+    if spec.engine.name == TGI and ending.container == CONTAINER:
+        return (
+            f"{ending.who} was killed for want of memory: raise resources.requests.memory (unset, it is "
+            f"{FRONT['memory']}), and a limit if there is one, of container {CONTAINER} in "
+            f"spec.podTemplate.spec.containers; spec.resources is what container {TGI} gets"
+        )
     limit = spec.resources.memory_limit
     fix = f"raise spec.resources.memoryLimit (it is {limit})" if limit else "raise spec.resources.memory"
     return f"{ending.who} was killed for want of memory: {fix}"

@@ -159,7 +159,8 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         _LOAD,
         "The server was killed for want of memory.",
         "The memory limit is too low for the model.",
-        "Raise or remove spec.resources.memoryLimit; without a limit, raise spec.resources.memory.",
+        "Raise or remove spec.resources.memoryLimit; without a limit, raise spec.resources.memory. With TGI these are "
+        "its container's: those of the server beside it are in spec.podTemplate.",
     ),
     Reason.GPU_OUT_OF_MEMORY: Entry(
         _LOAD,

@@ -80,3 +80,13 @@ def test_the_servers_own_troubles_are_told_as_ever() -> None:
     assert found == "Crashing"
     assert "the server in pod llama-1 ended with code 2" in said
     assert "kubectl logs llama-1 --previous" in said
+
+
+def test_memory_that_the_server_beside_tgi_lacks_is_raised_where_it_is_set() -> None:
+    """What spec.resources gives goes to TGI's container."""
+    pod = beside(placed(a_pod(), LOOPS, ended(137, reason="OOMKilled")), {"running": {}})
+    found, said = told(pod, memoryLimit="90Gi")
+    assert found == "OutOfMemory"
+    assert "the server in pod llama-1 was killed for want of memory: raise resources.requests.memory" in said
+    assert "(unset, it is 1Gi), and a limit if there is one, of container inference in spec.podTemplate" in said
+    assert "spec.resources.memory" not in said
