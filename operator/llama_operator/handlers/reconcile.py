@@ -52,9 +52,7 @@ class Reconciler:
         """
         body = await self.observer.body(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
-            self.startups.saw(key, None, None)
-            self.costs.saw(key, None)
-            return None  # owner references do the rest
+            return self._gone(key)
         try:
             seen, found = await self._look(key, body)
         except NamespaceTerminatingError:
@@ -66,10 +64,16 @@ class Reconciler:
             log.warning("forbidden: %s", error)
             seen = Observed(key=key, body=body, now=datetime.now(UTC))
             found = report(error, seen, None, None)
-        await reporting.write(self.cluster, seen, found, self.limit)
+        if not await reporting.write(self.cluster, seen, found, self.limit):
+            return self._gone(key)
         self.startups.saw(key, seen.body.get("status"), found.status)
         self.costs.saw(key, found.status)
         return found.requeue_after
+
+    def _gone(self, key: Key) -> None:
+        """End with a LlamaDeployment that is being deleted, or was meanwhile: owner references do the rest."""
+        self.startups.saw(key, None, None)
+        self.costs.saw(key, None)
 
     async def _look(self, key: Key, body: Object) -> tuple[Observed, Report]:
         try:

@@ -42,3 +42,21 @@ async def test_the_spec_stays_as_the_user_wrote_it() -> None:
     (stored,) = cluster.stored("LlamaDeployment")
     assert stored["spec"] == seen.body["spec"]
     assert [(call.verb, call.kind) for call in cluster.writes] == [("replace", "LlamaDeployment"), ("create", "Event")]
+
+
+async def test_a_status_that_nobody_is_left_to_read_is_no_failure() -> None:
+    """It was deleted while it was worked on: no event is recorded on what is gone."""
+    cluster = FakeCluster()
+    seen = observed(body=cluster.put(a_body()))
+    cluster.remove("LlamaDeployment", seen.key.namespace, seen.key.name)
+    assert not await write(cluster, seen, Report(status={"phase": "Ready"}, events=(READY,)), StormLimit())
+    assert cluster.stored("Event") == []
+
+
+async def test_a_status_that_is_not_found_though_it_is_there_is_a_failure() -> None:
+    """As with a resource definition that has lost its status."""
+    cluster = FakeCluster()
+    seen = observed(body=cluster.put(a_body()))
+    cluster.refuse("replace", "LlamaDeployment", ClusterError("not found", status=404))
+    with pytest.raises(ClusterError, match="not found"):
+        await write(cluster, seen, Report(status={"phase": "Ready"}), StormLimit())

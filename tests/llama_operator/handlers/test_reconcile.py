@@ -18,7 +18,7 @@ from llama_operator.handlers.reconcile import Reconciler, plan_settings
 from llama_operator.plan.observed import Key, Object
 from llama_operator.plan.survey import HubAnswer, HubRefusal
 from llama_operator.settings import Settings
-from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_cluster import Call, FakeCluster
 from tests.support.operator_objects import KEY, REPO, a_body
 from tests.support.survey_objects import LLAMA_70B, PROVISIONS
 from tests.support.usages import ToldUsages
@@ -106,6 +106,23 @@ async def test_in_a_namespace_that_is_being_deleted_there_is_nothing_to_do() -> 
     cluster.refuse("apply", "ServiceAccount", NamespaceTerminatingError("it is being terminated", status=403))
     assert await a_reconciler(cluster).reconcile(KEY) is None
     assert [call.verb for call in cluster.writes] == ["apply"]
+
+
+async def test_one_that_is_deleted_while_it_is_worked_on_ends_quietly() -> None:
+    """Nobody looks again, and nothing is failed: what was just applied goes with its owner."""
+
+    class Deleting(FakeCluster):
+        """Deletes the LlamaDeployment once its Deployment is applied."""
+
+        async def apply(self, obj: Object, manager: str = "") -> Object:
+            """Apply; then it goes."""
+            if obj["kind"] == "Deployment":
+                self.remove("LlamaDeployment", KEY.namespace, KEY.name)
+            return await super().apply(obj, manager)
+
+    cluster = Deleting(*PROVISIONS, a_body())
+    assert await a_reconciler(cluster).reconcile(KEY) is None
+    assert cluster.writes[-1] == Call("replace", "LlamaDeployment", KEY.name)
 
 
 async def test_a_second_look_writes_nothing() -> None:
