@@ -13,6 +13,7 @@ from llama_inference.errors import ConfigurationError
 from llama_inference.values import BackendName, Json
 
 PREFIX = "LLAMA_INFERENCE_"
+OPERATORS_TOKEN_FILE = Path("/run/secrets/llama-operator.dev/hub/token")
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 
@@ -111,6 +112,14 @@ class Settings(BaseSettings):
     def name(self) -> str:
         """What callers call the model."""
         return self.served_name or self.model or (self.model_dir.name if self.model_dir else self.backend)
+
+    @property
+    def has_own_cache(self) -> bool:
+        """Whether the cache is this deployment's alone: a server that the operator gives its token file fills its own.
+
+        Told by what pods have had from the beginning, for one variable more would replace all that run.
+        """
+        return not self.offline and self.token_file == OPERATORS_TOKEN_FILE
 
     @property
     def source(self) -> str:

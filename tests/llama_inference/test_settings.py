@@ -89,3 +89,16 @@ def test_several_ranks_need_the_engine_that_computes_with_them() -> None:
     with pytest.raises(ConfigurationError, match="use native"):
         read(model="a/b", backend="mock", nodes=2, leader_address="leader")
     assert read(model="a/b", backend="transformers").tensor_parallel == "auto"
+
+
+def test_a_cache_is_a_deployments_own_where_the_operator_lets_its_servers_fill_it(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """By what pods have had from the beginning; a shared cache is read only, and of any other nothing is known."""
+    assert not read().has_own_cache
+    environment.setenv(f"{PREFIX}TOKEN_FILE", "/run/token")
+    assert not read().has_own_cache
+    environment.setenv(f"{PREFIX}TOKEN_FILE", "/run/secrets/llama-operator.dev/hub/token")
+    assert read().has_own_cache
+    environment.setenv(f"{PREFIX}OFFLINE", "true")
+    assert not read().has_own_cache

@@ -75,7 +75,7 @@ def _from_hub(
     from llama_inference.engine.fetching import parts  # noqa: PLC0415
     from llama_inference.engine.weights import check_architecture  # noqa: PLC0415
 
-    cache, downloader = parts(settings, progress, metrics, token)
+    cache, downloader = parts(settings, progress, metrics, token, room=settings.has_own_cache)
     healed = Healed(cache.remove_damaged)
 
     def resolve() -> Resolved:

@@ -123,6 +123,32 @@ class RepoCache:
             candidates.append(self._ref(revision).read_text().strip())
         return next((commit for commit in candidates if commit and self.is_complete(commit)), None)
 
+    def marker(self, commit: str) -> Path:
+        """The file that says by its time and its lock when and by whom a commit is used; see `engine.room`."""
+        return self.folder / "used" / commit
+
+    def markers(self) -> list[Path]:
+        """All such files."""
+        return list(self.marker("x").parent.glob("*"))
+
+    def last_used(self, commit: str) -> float:
+        """When a server last started on a commit, or else when it was complete; 0 if it never was."""
+        for path in (self.marker(commit), self._manifest(commit)):
+            with suppress(FileNotFoundError):
+                return path.stat().st_mtime
+        return 0.0
+
+    def forget(self, commit: str) -> None:
+        """Say that a commit is complete no longer, and used by nobody, for its files are about to go."""
+        self._manifest(commit).unlink(missing_ok=True)
+        self.marker(commit).unlink(missing_ok=True)
+
+    def link_held(self, commit: str, files: Iterable[RemoteFile]) -> None:
+        """Make what is here of a commit visible in its snapshot, so that it is told apart from what is another's."""
+        for file in files:
+            if self.blob(file.key).exists():
+                self.link(commit, file)
+
     def _manifest(self, commit: str) -> Path:
         return self.folder / "complete" / f"{commit.replace('/', '--')}.json"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from llama_inference.engine.cache import RepoCache
 from llama_inference.engine.hub import Hub
 from llama_inference.engine.progress import Progress
+from llama_inference.engine.room import Room
 from llama_inference.engine.selection import INDEX, Listing, RemoteFile, first_files, select
 from llama_inference.engine.transfer import Transfer
 from llama_inference.errors import LoadError, LoadReason
@@ -39,7 +40,9 @@ class Downloader:
         timeout: float,
         workers: int,
         offline: bool = False,
+        room: Room | None = None,
     ) -> None:
+        """`room` makes some where the cache is this deployment's own."""
         self._hub = hub
         self._cache = cache
         self._progress = progress
@@ -47,6 +50,7 @@ class Downloader:
         self._timeout = timeout
         self._workers = workers
         self._offline = offline
+        self._room = room
 
     def resolve(self) -> Resolved:
         """Find the commit and what to download of it; the small files that decide this are fetched here.
@@ -59,7 +63,15 @@ class Downloader:
             LoadError: with any of the Hub's reasons, NoSafetensors, or LoadFailed.
         """
         with self._hub.explained():
-            return self._resolve()
+            resolved = self._resolve()
+            self._use(resolved.commit)
+            # What was complete a moment ago, another server may have removed before it was said to be used.
+            gone = not resolved.files and not self._cache.is_complete(resolved.commit)
+            return self._resolve() if gone else resolved
+
+    def _use(self, commit: str) -> None:
+        if self._room is not None:
+            self._room.use(commit)
 
     def _resolve(self) -> Resolved:
         known = self._cache.known_commit(self._hub.revision)
@@ -82,6 +94,7 @@ class Downloader:
             self._cache.complete_again(listing.commit, self._hub.revision)
             return Resolved(listing.commit)
         self._cache.prepare()
+        self._use(listing.commit)
         names = first_files(listing)
         self._fetch(listing.commit, [listing.files[name] for name in names])
         shards = self._shards(listing) if INDEX in names else ()
@@ -113,6 +126,9 @@ class Downloader:
         held = {file.key: self._cache.held(file) for file in contents}
         done = sum(held.values())
         self._progress.expect(total, done)
+        if self._room is not None:
+            self._cache.link_held(resolved.commit, resolved.files)
+            self._room.make(total - done)
         self._cache.require_space(total - done)
         self._fetch(resolved.commit, resolved.files, held)
         self._cache.complete(resolved.commit, self._hub.revision, resolved.files)

@@ -17,6 +17,7 @@ from llama_inference.engine.download import Downloader
 from llama_inference.engine.hub import Hub
 from llama_inference.engine.loader import Backoff, Stages
 from llama_inference.engine.progress import Progress, Stage
+from llama_inference.engine.room import Room
 from llama_inference.engine.token import TokenFile
 from llama_inference.metrics import Metrics
 from llama_inference.settings import Settings
@@ -24,8 +25,10 @@ from llama_inference.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def parts(settings: Settings, progress: Progress, metrics: Metrics, token: TokenFile) -> tuple[RepoCache, Downloader]:
-    """Return the cache of the settings' repository, and what brings its revision there."""
+def parts(
+    settings: Settings, progress: Progress, metrics: Metrics, token: TokenFile, *, room: bool = False
+) -> tuple[RepoCache, Downloader]:
+    """Return the cache of the settings' repository, and what brings its revision there; `room` lets it make some."""
     hub = Hub(settings.endpoint, settings.model, settings.revision, token)
     cache = RepoCache(settings.cache_dir, settings.model)
     downloader = Downloader(
@@ -36,6 +39,7 @@ def parts(settings: Settings, progress: Progress, metrics: Metrics, token: Token
         timeout=settings.download_timeout_seconds,
         workers=settings.download_workers,
         offline=settings.offline,
+        room=Room(cache) if room else None,
     )
     return cache, downloader
 

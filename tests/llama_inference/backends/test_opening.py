@@ -1,11 +1,14 @@
 """From settings to a backend that answers: the Hub, the cache, and real weights."""
 
+import fcntl
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llama_inference import settings as settings_module
 from llama_inference.backends.base import Backend
 from llama_inference.backends.opening import Healed, open_backend
 from llama_inference.engine import token as token_module
@@ -131,6 +134,24 @@ def test_a_model_is_served_from_the_hub_and_from_the_cache(starter: Starter) -> 
     again = starter.open(endpoint=NOWHERE)
     assert again.info == first.info
     assert (first.info.max_context, first.info.vocabulary, first.info.dtype) == (256, 392, "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_served_is_noted_in_a_cache_of_its_own(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    """So that no server beside it makes room of it, as long as this process lives; into others nothing is written."""
+    if own:
+        monkeypatch.setattr(settings_module, "OPERATORS_TOKEN_FILE", starter.repository.token_path)
+    starter.open()
+    gc.collect()
+    cache, commit = starter.repository.cache, starter.progress.commit
+    assert commit is not None
+    assert cache.markers() == ([cache.marker(commit)] if own else [])
+    if own:
+        with cache.marker(commit).open("r+b") as marker, pytest.raises(BlockingIOError):
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.slow
