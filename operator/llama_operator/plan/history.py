@@ -18,6 +18,7 @@ class Revision:
     `template` is the pod template as it was applied, `annotations` those of the Deployment that go with it; `intent`
     is a digest of all that the spec says about pods, whatever commit and default image that led to; `spec` is the
     spec itself, without defaults. `finished`, `reason` and `message` tell of an outcome other than Progressing.
+    `crashes` are those of groups over several nodes in a row, and `crashed` is when the last one was.
     """
 
     number: int
@@ -30,6 +31,8 @@ class Revision:
     finished: str | None = None
     reason: str | None = None
     message: str | None = None
+    crashes: int = 0
+    crashed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

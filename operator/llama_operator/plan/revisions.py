@@ -50,6 +50,8 @@ def _revision(obj: Object) -> Revision:
         finished=told.get("finished"),
         reason=told.get("reason"),
         message=told.get("message"),
+        crashes=told.get("crashes", 0),
+        crashed=told.get("crashed"),
     )
 
 
@@ -60,6 +62,8 @@ def written(revision: Revision, key: Key, owner: Object) -> dict[str, Any]:
         "finished": revision.finished,
         "reason": revision.reason,
         "message": revision.message,
+        "crashes": revision.crashes or None,
+        "crashed": revision.crashed,
     }
     note = json.dumps({name: value for name, value in told.items() if value is not None}, sort_keys=True)
     name = names.revision(key.name, revision.number)

@@ -12,6 +12,7 @@ from llama_operator.plan.observed import Object, Observed
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.wanted import is_ours, wanted_refs
 from llama_operator.plan.workload import intent
+from llama_operator.rollout.crashing import counted
 from llama_operator.rollout.failing import failure
 from llama_operator.spec.model import LlamaDeploymentSpec
 
@@ -50,6 +51,8 @@ def _judged(
     if spec.rollout.paused or not spec.rollout.auto_rollback or revisions.last_good(rows) is None:
         return row
     found = failure(spec, seen, live, row.number)
+    if found is None and spec.resources.gpu.nodes > 1:
+        row, found = counted(row, spec, seen, live)
     return row if found is None else _failed(row, found, seen)
 
 

@@ -28,10 +28,11 @@ def is_ready(pod: Object) -> bool:
     return is_active(pod) and ready is not None and ready["status"] == "True"
 
 
-def of_rollout(seen: Observed, live: Object, number: int) -> tuple[Object, ...]:
+def of_rollout(seen: Observed, live: Object, number: int, *, going: bool = False) -> tuple[Object, ...]:
     """Return the active pods, workers too, of the rollout `number`, which the Deployment `live` has.
 
-    Their ReplicaSets tell, which are looked at while a pod is not ready.
+    Their ReplicaSets tell, which are looked at while a pod is not ready. With `going`, those too that are on their way
+    out.
     """
     sets = {
         row["metadata"]["uid"]
@@ -41,7 +42,7 @@ def of_rollout(seen: Observed, live: Object, number: int) -> tuple[Object, ...]:
     return tuple(
         pod
         for pod in (*seen.pods, *seen.workers)
-        if is_active(pod) and (any(uid in sets for uid in _owners(pod)) or _has_template(pod, live))
+        if (going or is_active(pod)) and (any(uid in sets for uid in _owners(pod)) or _has_template(pod, live))
     )
 
 

@@ -1,12 +1,13 @@
 """Rollouts of replicas over several nodes: what fails, by whose doing, and the way back."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from llama_operator import names
 from tests.support.groups import GroupWorld
-from tests.support.operator_objects import a_pod, a_report, failing, placed, ready, report_on, running, stamp
+from tests.support.operator_objects import NOW, a_pod, a_report, failing, placed, ready, report_on, running, stamp
 
 CRASHED = {
     "restartCount": 2,
@@ -63,6 +64,74 @@ def test_a_worker_that_fails_fails_the_rollout(report: Any, state: Any, reason: 
     world.startup = {**world.startup, **({"worker": report} if report else {})}
     world.step()
     assert (world.running, world.report()["history"][0]["reason"]) == (1, reason)
+
+
+def crashed(world: GroupWorld, *, made: float, at: float, index: int = 0, code: int = 2) -> dict[str, Any]:
+    """A pod of a group, made and crashed at these minutes, as its controller takes the whole group away for it."""
+    last = {
+        "terminated": {"exitCode": code, "message": "no such option: --speed", "finishedAt": stamp(minutes_later(at))}
+    }
+    pod = placed(a_pod(f"pod-{index}", age_minutes=-made), {"terminated": {"exitCode": 143}}, last)
+    pod["metadata"]["deletionTimestamp"] = stamp(minutes_later(at))
+    pod["status"]["containerStatuses"][0]["restartCount"] = 1
+    return world.member(pod, index)
+
+
+def minutes_later(minutes: float) -> datetime:
+    """A time after `NOW`."""
+    return NOW + timedelta(minutes=minutes)
+
+
+def see(world: GroupWorld, *pods: Any) -> None:
+    """Look twice at these pods: what was counted is not counted again."""
+    world.pods = pods
+    world.step()
+    world.step()
+
+
+def test_a_group_that_crashes_again_and_again_fails_the_rollout() -> None:
+    """Its controller makes all pods anew each time, so that none of them has crashed often."""
+    world = broken(progressDeadlineSeconds=100 * SECONDS)
+    see(world, crashed(world, made=1, at=2))
+    see(world, crashed(world, made=2, at=3))
+    assert (world.running, world.outcomes()[2]) == (2, "Progressing")
+    see(world, crashed(world, made=3, at=4))
+    row = world.report()["history"][0]
+    assert (world.running, row["outcome"], row["reason"]) == (1, "RolledBack", "Crashing")
+    assert 'its last words were "no such option: --speed"' in row["message"]
+    assert "its group was made anew 2 times before" in row["message"]
+
+
+def test_the_ranks_of_a_group_that_end_with_the_first_are_one_crash() -> None:
+    """Its leader ends for its worker's sake; another group that crashes meanwhile is no sign of a loop either."""
+    world = broken(progressDeadlineSeconds=100 * SECONDS)
+    for minute in (1, 2):
+        rows = [crashed(world, made=minute, at=minute + late, index=index) for index, late in ((1, 1), (0, 1.5))]
+        see(world, *rows)
+        see(world, *rows, crashed(world, made=minute + 0.5, at=minute + 2, index=2))
+    assert (world.running, world.outcomes()[2]) == (2, "Progressing")
+
+
+def test_a_group_that_is_stopped_has_not_crashed() -> None:
+    """It ends at a signal, or with success, and nobody starts it again."""
+    world = broken(progressDeadlineSeconds=100 * SECONDS)
+    for minute in (1, 2, 3):
+        stopped = crashed(world, made=minute, at=minute + 1)
+        stopped["status"]["containerStatuses"][0]["lastState"] = {}
+        see(world, stopped, crashed(world, made=minute, at=minute + 1, index=1, code=0))
+    see(world, crashed(world, made=4, at=5))
+    assert world.running == 2, "one crash is no loop"
+
+
+def test_a_group_that_was_ready_meanwhile_begins_the_count_anew() -> None:
+    """It serves, and crashes at times: the deadline is for that."""
+    world = broken(progressDeadlineSeconds=100 * SECONDS)
+    see(world, crashed(world, made=1, at=2))
+    see(world, crashed(world, made=2, at=3))
+    see(world, world.member(ready(a_pod("pod-0", age_minutes=-3)), 0))
+    see(world, crashed(world, made=3, at=5))
+    see(world, crashed(world, made=5, at=6))
+    assert world.running == 2
 
 
 def test_a_group_that_is_never_ready_fails_at_its_deadline() -> None:
