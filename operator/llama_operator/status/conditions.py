@@ -50,6 +50,8 @@ def _waiting(facts: Facts) -> Answer:
         words = "waits until the checks of PreflightPassed are made"
     elif facts.waits_for_cache:
         words = "waits until the model is in the shared cache; no pod is made and no GPU claimed before"
+    elif facts.spec.rollout.paused and facts.ready:
+        words = "waits until spec.rollout.paused is false"
     elif any(map(is_unscheduled, facts.pods)) or not facts.pods:
         words = "waits until a pod has its node"
     else:

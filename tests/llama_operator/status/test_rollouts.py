@@ -178,6 +178,16 @@ def test_another_model_is_not_cached_before_a_pod_of_it_has_started() -> None:
     assert condition(found, "ModelCached")["message"].endswith(f"go on serving org/old at {OLD}")
 
 
+def test_another_model_waits_for_the_end_of_a_pause() -> None:
+    """No pod of it is made before."""
+    world = World(model={"repo": "org/old", "revision": OLD})
+    world.settle()
+    world.edit(model={"repo": "org/new", "revision": NEW}, rollout={"paused": True})
+    world.step()
+    row = condition(report_on(world.seen()), "ModelCached")
+    assert row["message"].startswith("waits until spec.rollout.paused is false; the pods that are ready go on serving")
+
+
 def test_another_model_is_cached_once_a_new_pod_has_it() -> None:
     """While it is loaded, and when that pod is ready, though the next one looks for what is there."""
     assert changing_model(a_report("Load")).answers()["ModelCached"] == "True Cached"
