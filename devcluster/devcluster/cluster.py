@@ -93,7 +93,10 @@ def _configure(layout: Layout, programs: Mapping[str, Path]) -> bool:
     upstream = host.nameservers(resolv_conf.read_text()) if resolv_conf.exists() else []
     files = {
         "containerd.toml": config.containerd(
-            layout, restrict_oom_score=not host.may_lower_oom_score(), snapshotter=host.snapshotter(layout.state)
+            layout,
+            shim=programs["containerd-shim-runc-v2"],
+            restrict_oom_score=not host.may_lower_oom_score(),
+            snapshotter=host.snapshotter(layout.state),
         ),
         "cni/10-bridge.conflist": config.cni(layout),
         "kubelet.yaml": config.kubelet(layout, resolv_conf=str(resolv_conf)),
@@ -108,7 +111,7 @@ def _configure(layout: Layout, programs: Mapping[str, Path]) -> bool:
             file.write_text(content)
             changed = True
     layout.bin.mkdir(parents=True, exist_ok=True)
-    for name in ("kubectl", "helm"):
+    for name in ("kubectl", "helm", "ctr"):
         link = layout.bin / name
         link.unlink(missing_ok=True)
         link.symlink_to(programs[name])

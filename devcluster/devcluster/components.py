@@ -54,15 +54,15 @@ Binaries = Mapping[str, Path]
 Recipe = Callable[[Layout, Binaries], Component]
 
 
-def containerd(layout: Layout, _: Binaries) -> Component:
+def containerd(layout: Layout, binaries: Binaries) -> Component:
     """The container runtime."""
     config = layout.config / "containerd.toml"
     return Component(
         "containerd",
-        ("/usr/bin/containerd", "--config", str(config)),
+        (str(binaries["containerd"]), "--config", str(config)),
         (config,),
         socket_answers(layout.containerd_socket),
-        "containerd must be 1.6 or 1.7, its state in a file system that can hold an overlay",
+        "its state must lie in a file system that can hold an overlay",
     )
 
 

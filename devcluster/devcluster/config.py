@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,38 +20,45 @@ from devcluster.layout import (
 )
 
 
-def containerd(layout: Layout, *, restrict_oom_score: bool, snapshotter: str) -> str:
-    """Containerd 1.6's configuration, also read by 1.7.
+def containerd(layout: Layout, *, shim: Path, restrict_oom_score: bool, snapshotter: str) -> str:
+    """Containerd 2's configuration: 2.1 is the first with image volumes.
 
     Args:
         layout: Where it keeps things.
+        shim: The program that holds a container; another containerd's may be on PATH.
         restrict_oom_score: Without CAP_SYS_RESOURCE a container cannot be given a lower score than containerd's own;
             when it is tried nevertheless, each sandbox fails with "can't get final child's PID from pipe: EOF".
         snapshotter: overlayfs, or native where overlayfs cannot be mounted.
     """
-    return f"""version = 2
+    return f"""version = 3
 root = "{layout.images}"
 state = "{layout.run}/containerd"
+imports = []
 [grpc]
   address = "{layout.containerd_socket}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{layout.state}/containerd-opt"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 [plugins."io.containerd.grpc.v1.cri"]
+  stream_server_address = "127.0.0.1"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "{snapshotter}"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{PAUSE_IMAGE}"
+[plugins."io.containerd.cri.v1.runtime"]
   disable_apparmor = true
   restrict_oom_score_adj = {str(restrict_oom_score).lower()}
   netns_mounts_under_state_dir = true
-  sandbox_image = "{PAUSE_IMAGE}"
-  stream_server_address = "127.0.0.1"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
     conf_dir = "{layout.config}/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "{snapshotter}"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-        Root = "{layout.run}/runc"
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    runtime_path = "{shim}"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+      Root = "{layout.run}/runc"
 """
 
 

@@ -19,7 +19,7 @@ def ctr(layout: Layout, *arguments: str, stdin: bytes = b"") -> str:
 
 
 def _argv(layout: Layout, *arguments: str) -> list[str]:
-    return ["ctr", "--address", str(layout.containerd_socket), "-n", "k8s.io", *arguments]
+    return [str(layout.bin / "ctr"), "--address", str(layout.containerd_socket), "-n", "k8s.io", *arguments]
 
 
 def _import(layout: Layout, source: str) -> list[str]:

@@ -116,7 +116,7 @@ class Layout:
 
     @property
     def bin(self) -> Path:
-        """Links to the commands a person uses: kubectl, helm."""
+        """Links to the commands a person uses: kubectl, helm, ctr."""
         return self.state / "bin"
 
     @property

@@ -10,8 +10,6 @@ from devcluster.progress import step
 
 # Program or file → the Debian package that brings it.
 CLUSTER_NEEDS: Final[Mapping[str, str]] = {
-    "containerd": "containerd",
-    "ctr": "containerd",
     "runc": "runc",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "iptables": "iptables",

@@ -13,7 +13,7 @@ from devcluster.layout import Layout
 @pytest.fixture
 def programs(tmp_path: Path) -> Mapping[str, Path]:
     """A file for each program."""
-    names = components.PROGRAMS - {"containerd", "server"}
+    names = components.PROGRAMS - {"server"}
     return {**{name: tmp_path / "bin" / name for name in names}, "etcd": tmp_path / "bin" / "server"}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,17 @@ import yaml
 from devcluster import config
 from devcluster.layout import BUSYBOX_IMAGE, HOST_IP, POD_CIDR, Layout
 
+SHIM = Path("/programs/containerd-shim-runc-v2")
 
-def cri(text: str) -> dict[str, Any]:
-    """The part of containerd's configuration that the kubelet's requests are served by."""
-    return tomllib.loads(text)["plugins"]["io.containerd.grpc.v1.cri"]
+
+def containerd(layout: Layout, *, restrict: bool = True, snapshotter: str = "overlayfs") -> dict[str, Any]:
+    """Containerd's configuration."""
+    return tomllib.loads(config.containerd(layout, shim=SHIM, restrict_oom_score=restrict, snapshotter=snapshotter))
+
+
+def cri(read: dict[str, Any], part: str) -> dict[str, Any]:
+    """A part of it that the kubelet's requests are served by."""
+    return read["plugins"][f"io.containerd.cri.v1.{part}"]
 
 
 def kubelet(layout: Layout) -> dict[str, Any]:
@@ -24,23 +32,28 @@ def kubelet(layout: Layout) -> dict[str, Any]:
 @pytest.mark.parametrize("restrict", [True, False])
 def test_containerd_restricts_scores_where_it_may_not_lower_them(layout: Layout, restrict: bool) -> None:
     """Without the capability, a sandbox that is to have a lower score fails."""
-    text = config.containerd(layout, restrict_oom_score=restrict, snapshotter="overlayfs")
-    assert cri(text)["restrict_oom_score_adj"] is restrict
+    assert cri(containerd(layout, restrict=restrict), "runtime")["restrict_oom_score_adj"] is restrict
 
 
 def test_containerd_layers_images_as_the_file_system_allows(layout: Layout) -> None:
     """Where an overlay cannot lie, images are copied."""
-    text = config.containerd(layout, restrict_oom_score=True, snapshotter="native")
-    assert cri(text)["containerd"]["snapshotter"] == "native"
+    assert cri(containerd(layout, snapshotter="native"), "images")["snapshotter"] == "native"
 
 
 def test_containerd_keeps_all_of_it_below_our_folders(layout: Layout) -> None:
     """What is elsewhere would be shared with another containerd, and outlive the cluster."""
-    text = config.containerd(layout, restrict_oom_score=True, snapshotter="overlayfs")
-    read = tomllib.loads(text)
-    runc = cri(text)["containerd"]["runtimes"]["runc"]["options"]
-    paths = [read["root"], read["state"], read["grpc"]["address"], runc["Root"], cri(text)["cni"]["conf_dir"]]
+    read = containerd(layout)
+    runtime = cri(read, "runtime")
+    runc = runtime["containerd"]["runtimes"]["runc"]["options"]
+    paths = [read["root"], read["state"], read["grpc"]["address"], runc["Root"], runtime["cni"]["conf_dir"]]
     assert all(path.startswith((str(layout.state), str(layout.run))) for path in paths)
+    assert read["imports"] == []
+    assert read["plugins"]["io.containerd.nri.v1.nri"]["disable"], "its socket's place is every containerd's"
+
+
+def test_containers_are_held_by_our_own_shim(layout: Layout) -> None:
+    """One on PATH belongs to the machine's containerd, which may be another version."""
+    assert cri(containerd(layout), "runtime")["containerd"]["runtimes"]["runc"]["runtime_path"] == str(SHIM)
 
 
 def test_the_kubelet_runs_on_both_versions_of_cgroups(layout: Layout) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support import models
+from tests.support import model_image, models
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.own_repo import OwnRepo
 from tests.support.predict import Server
@@ -116,3 +116,24 @@ def test_a_model_in_a_volume_is_served_without_the_hub(space: Namespace, own: Ow
     assert space.get("pvc", claim["metadata"]["name"]) is not None
     told = json.dumps(space.there(LLAMA, "local")["status"]["conditions"])
     assert f"is read from PersistentVolumeClaim {claim['metadata']['name']}" in told
+
+
+def test_a_model_in_an_image_is_served_without_the_hub(space: Namespace, own: OwnRepo) -> None:
+    """The kubelet mounts the image; until it is to be had, the field that names it is told, and nothing is lost."""
+    reference = model_image.unused_reference()
+    inside = {"reference": reference, "path": "weights"}
+    local = small_llama("local", model={"repo": own.name, "source": "oci", "image": inside})
+    del local["spec"]["cache"]
+    asked = len(own.requests)
+    space.apply(local)
+    missing = space.condition("local", "ModelLoaded", "False ImagePullFailed")
+    assert f"image {reference} with the model cannot be pulled" in missing["message"]
+    assert "correct spec.model.image.reference" in missing["message"]
+    with model_image.on_the_node(reference, models.models_dir() / models.TINY, path=inside["path"]):
+        serves(space, "local")
+        assert len(own.requests) == asked
+        assert space.list("persistentvolumeclaims") == []
+        told = json.dumps(space.there(LLAMA, "local")["status"]["conditions"])
+        assert f"is read from image {reference}" in told
+        space.run("delete", LLAMA, "local")
+        eventually("the image is in no use", lambda: pods(space, "local") == [], seconds=60)

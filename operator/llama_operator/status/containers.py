@@ -36,13 +36,14 @@ def of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object, state: 
     reason, words = waiting.get("reason", ""), short(waiting.get("message", ""))
     name = pod["metadata"]["name"]
     if reason in _PULL:
-        yield _image(spec, state, words)
+        yield _model_image(spec, waiting) or _image(spec, state, words)
     elif reason in _CREATE:
         which = "the container" if state["name"] == CONTAINER else f"container {state['name']}"
+        fix = f"correct spec.podTemplate or {_IMAGES[state['name']]}"
+        if spec.model.image:
+            fix += ", or use nodes that mount images (containerd 2.1, CRI-O 1.31): spec.model.source is oci"
         yield Problem(
-            Reason.CONTAINER_NOT_CREATED,
-            f"{which} of pod {name} cannot be created: {words or reason}; correct spec.podTemplate or "
-            f"{_IMAGES[state['name']]}",
+            Reason.CONTAINER_NOT_CREATED, f"{which} of pod {name} cannot be created: {words or reason}; {fix}"
         )
     else:
         yield from _ended(spec, seen, state, name)
@@ -54,6 +55,18 @@ def _is_unmounted(pod: Object) -> bool:
     rows = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
     states: list[Mapping[str, Any]] = [row.get("state") or {} for row in rows]
     return bool(rows) and all((state.get("waiting") or {}).get("reason") in _UNMADE for state in states)
+
+
+def _model_image(spec: LlamaDeploymentSpec, waiting: Mapping[str, Any]) -> Problem | None:
+    """Return that the model's image cannot be pulled: kubelets tell of a volume's image as of the container's own."""
+    model, words = spec.model.image, waiting.get("message", "")
+    if model is None or f'"{model.reference}"' not in words:
+        return None
+    return Problem(
+        Reason.IMAGE_PULL_FAILED,
+        f"image {model.reference} with the model cannot be pulled ({short(words)}): correct "
+        "spec.model.image.reference, or name the registry's imagePullSecrets in spec.podTemplate.spec",
+    )
 
 
 def _image(spec: LlamaDeploymentSpec, state: Mapping[str, Any], words: str) -> Problem:

@@ -139,9 +139,9 @@ REASONS: Final[Mapping[Reason, Entry]] = {
     ),
     Reason.IMAGE_PULL_FAILED: Entry(
         _LOAD,
-        "The node cannot pull the server's image.",
+        "The node cannot pull an image: the server's, or the one with the model.",
         "A wrong name or tag, a registry out of reach, or one that wants credentials.",
-        "Correct spec.engine.image, or add imagePullSecrets in spec.podTemplate.",
+        "Correct spec.engine.image or spec.model.image, or add imagePullSecrets in spec.podTemplate.",
     ),
     Reason.VOLUME_NOT_MOUNTED: Entry(
         _LOAD,

@@ -150,6 +150,32 @@ def test_an_image_of_the_spec_is_to_be_corrected_there() -> None:
     assert "correct spec.engine.image" in available(waiting(a_pod(), "ErrImagePull", "x"), body=body)[2]
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("ErrImagePull", 'failed to pull and unpack image "registry/weights:1": not found'),
+        ("ImagePullBackOff", 'Back-off pulling image "registry/weights:1"'),
+    ],
+)
+def test_an_image_with_the_model_is_told_from_the_servers(reason: str, words: str) -> None:
+    """The kubelet tells of both as of the container's own."""
+    body = a_body(model={"repo": "org/tiny", "source": "oci", "image": {"reference": "registry/weights:1"}})
+    answer, found, message = available(waiting(a_pod(), reason, words), body=body)
+    assert (answer, found) == ("Failed", "ImagePullFailed")
+    assert "image registry/weights:1 with the model cannot be pulled" in message
+    assert "correct spec.model.image.reference" in message
+    of_server = available(waiting(a_pod(), reason, words.replace("weights", "server")), body=body)[2]
+    assert "spec.engine.image" in of_server
+
+
+def test_a_container_that_is_to_mount_an_image_names_what_nodes_need() -> None:
+    """An older container runtime does not know such volumes, and its words do not say so."""
+    body = a_body(model={"repo": "org/tiny", "source": "oci", "image": {"reference": "registry/weights:1"}})
+    pod = waiting(a_pod(), "CreateContainerError", "failed to generate container spec")
+    assert "use nodes that mount images (containerd 2.1" in available(pod, body=body)[2]
+    assert "containerd" not in available(pod)[2]
+
+
 def test_an_out_of_memory_kill_names_the_limit() -> None:
     """The limit is what has to be raised when there is one."""
     pod = placed(a_pod(), {"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
