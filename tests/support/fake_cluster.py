@@ -3,13 +3,16 @@
 For what is hard to make happen on a real API server; `tests/integration` holds the rest against one.
 """
 
+import asyncio
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from llama_operator.cluster.resources import Resource, resource_of
+from llama_operator.cluster.watching import Change
 from llama_operator.errors import ClusterError
 from llama_operator.plan.observed import Object
 
@@ -26,12 +29,39 @@ class Call:
 WRITES = frozenset({"create", "replace", "apply", "merge", "delete"})
 
 
+class Watch:
+    """One that is open: of which objects, and the changes that are yet to be told."""
+
+    def __init__(self, kind: str, namespace: str | None, name: str) -> None:
+        self.kind, self._namespace, self._name = kind, namespace, name
+        self.told: asyncio.Queue[Change] = asyncio.Queue()
+
+    def tell(self, change: Change) -> None:
+        """Tell a change, if it is of these objects."""
+        metadata = change.obj["metadata"]
+        if (
+            change.obj["kind"] == self.kind
+            and self._namespace in (None, metadata.get("namespace"))
+            and self._name in ("", metadata["name"])
+        ):
+            self.told.put_nowait(change)
+
+    async def changes(self) -> AsyncGenerator[Change]:
+        """Yield them, as they come."""
+        while True:
+            yield await self.told.get()
+
+
 class FakeCluster:
-    """Holds objects; `refuse` makes requests fail, `calls` are those made, `served` the kinds of other projects."""
+    """Holds objects; `refuse` makes requests fail, `calls` are those made, `watches` those open.
+
+    `served` are the kinds of other projects.
+    """
 
     def __init__(self, *objects: Object) -> None:
         self.calls: list[Call] = []
         self.served: set[str] = set()
+        self.watches: list[Watch] = []
         self._versions = itertools.count(1)
         self._refused: dict[tuple[str, str], ClusterError] = {}
         self._objects: dict[tuple[str, str | None, str], dict[str, Any]] = {}
@@ -54,12 +84,14 @@ class FakeCluster:
         metadata = {**obj["metadata"], "resourceVersion": str(next(self._versions))}
         metadata.setdefault("uid", f"uid-{metadata['resourceVersion']}")
         stored = {**copy.deepcopy(dict(obj)), "metadata": metadata}
-        self._objects[obj["kind"], metadata.get("namespace"), metadata["name"]] = stored
+        address = obj["kind"], metadata.get("namespace"), metadata["name"]
+        self._tell("MODIFIED" if address in self._objects else "ADDED", stored)
+        self._objects[address] = stored
         return copy.deepcopy(stored)
 
     def remove(self, kind: str, namespace: str | None, name: str) -> None:
         """Take an object away as somebody else would."""
-        del self._objects[kind, namespace, name]
+        self._tell("DELETED", self._objects.pop((kind, namespace, name)))
 
     def stored(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind, without a request."""
@@ -88,6 +120,22 @@ class FakeCluster:
             and wanted.items() <= obj["metadata"].get("labels", {}).items()
             and all(_selects(term, obj) for term in (fields or "").split(",") if term)
         ]
+
+    @asynccontextmanager
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, name: str = ""
+    ) -> AsyncGenerator[AsyncIterator[Change]]:
+        """Tell what is there, then what changes."""
+        self._asked("watch", resource.kind, name)
+        found = Watch(resource.kind, namespace, name)
+        for obj in self.stored(resource.kind):
+            found.tell(Change(type="ADDED", obj=obj))
+        self.watches.append(found)
+        try:
+            async with aclosing(found.changes()) as changes:
+                yield changes
+        finally:
+            self.watches.remove(found)
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the kind is one of `served`."""
@@ -146,6 +194,10 @@ class FakeCluster:
         metadata = obj["metadata"]
         self._asked(verb, obj["kind"], metadata["name"])
         return metadata["name"], self._objects.get((obj["kind"], metadata.get("namespace"), metadata["name"]))
+
+    def _tell(self, kind: Literal["ADDED", "MODIFIED", "DELETED"], obj: Object) -> None:
+        for watch in self.watches:
+            watch.tell(Change(type=kind, obj=copy.deepcopy(obj)))
 
     def _asked(self, verb: str, kind: str, name: str = "") -> None:
         self.calls.append(Call(verb, kind, name))

@@ -3,19 +3,20 @@
 `Cluster` is what the rest of the operator uses; `ApiCluster` is its one implementation, over `kubernetes.aio`.
 """
 
-import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import ConfigException
+from kubernetes.aio.client.rest import RESTResponse
 
+from llama_operator.cluster import watching
 from llama_operator.cluster.access import configuration
+from llama_operator.cluster.answers import decoded, refusal, told
 from llama_operator.cluster.resources import Resource, resource_of
-from llama_operator.errors import ClusterError, NamespaceTerminatingError
+from llama_operator.cluster.watching import Change
+from llama_operator.errors import ClusterError
 from llama_operator.names import FIELD_MANAGER
 from llama_operator.plan.observed import Object
 
@@ -24,7 +25,7 @@ _PAGE: Final = 500
 
 
 Asked = Callable[[str, int | None], None]
-"""Told of each request: its method, and the status of the answer; None where there was none."""
+"""Told of each request: its method, or WATCH, and the status of the answer; None where there was none."""
 
 
 class Cluster(Protocol):
@@ -43,6 +44,15 @@ class Cluster(Protocol):
         fields: str | None = None,
     ) -> Sequence[Object]:
         """Return all objects of a kind, in one namespace or in all; `labels` may be a whole selector."""
+        ...
+
+    def watch(
+        self, resource: Resource, namespace: str | None = None, name: str = ""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        """Open a watch on all objects of a kind, or on the one of a name: the changes, until the server ends it.
+
+        What is there is told first. Whatever changes after it is open is told.
+        """
         ...
 
     async def serves(self, resource: Resource) -> bool:
@@ -119,6 +129,24 @@ class ApiCluster:
                 return found
             query["continue"] = token
 
+    @asynccontextmanager
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, name: str = ""
+    ) -> AsyncGenerator[AsyncIterator[Change]]:
+        """Open a watch; its connection is closed at the end of the block."""
+        path = resource.path(namespace)
+        try:
+            response = await self._opened(path, watching.query(name))
+        except ClusterError as error:
+            self._asked("WATCH", error.status)
+            raise
+        self._asked("WATCH", 200)
+        try:
+            async with aclosing(watching.changes(response, path)) as found:
+                yield found
+        finally:
+            response.close()
+
     async def serves(self, resource: Resource) -> bool:
         """Return whether the API server lists a kind among those of its group."""
         try:
@@ -185,27 +213,43 @@ class ApiCluster:
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
     ) -> dict[str, Any]:
-        try:
-            request = await self._client.param_serialize(
-                method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
+        with told(method, path):
+            response = await self._send(method, path, query, body, content_type)
             data = cast("bytes", await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, ApiException, ConfigException) as error:
-            reason = str(error) or type(error).__name__
-            raise ClusterError(f"no answer from the API server to {method} {path}: {reason}") from error
         status = cast("int", response.status)
-        answer = _decoded(data)
+        answer = decoded(data)
         if status // 100 != 2 or answer is None:
-            said = (answer or {}).get("message") or f"status {status} to {method} {path}, not from the Kubernetes API"
-            kind = NamespaceTerminatingError if _is_terminating(answer or {}) else ClusterError
-            raise kind(said, status=status)
+            raise refusal(method, path, status, answer)
         return answer
+
+    async def _opened(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+        with told("GET", path):
+            found = await self._send("GET", path, query, timeout=watching.TIMEOUT)
+            response = cast("aiohttp.ClientResponse", found.response)
+            if response.status == 200:
+                return response
+            data = await response.read()
+        raise refusal("GET", path, response.status, decoded(data))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        *,
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109  (the HTTP client's own, in its parts)
+    ) -> RESTResponse:
+        request = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        return await self._client.call_api(*request, _request_timeout=timeout)
 
 
 def _address(obj: Object) -> tuple[Resource, str, str]:
@@ -217,19 +261,6 @@ def _selector(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _is_terminating(answer: Mapping[str, Any]) -> bool:
-    causes = (answer.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
-
-
-def _decoded(data: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        return None
-    return cast("dict[str, Any]", answer) if isinstance(answer, dict) else None
-
-
 @asynccontextmanager
 async def connected(asked: Asked = lambda _verb, _code: None) -> AsyncGenerator[ApiCluster]:
     """Open the cluster of the environment, and close its connections at the end; `asked` is told of each request.
@@ -237,5 +268,7 @@ async def connected(asked: Asked = lambda _verb, _code: None) -> AsyncGenerator[
     Raises:
         ClusterError: if there is no usable configuration.
     """
-    async with ApiClient(configuration=await configuration()) as client:
+    found = await configuration()
+    found.connection_pool_maxsize = 0  # no bound: a watch keeps its connection, and must not take those of the others
+    async with ApiClient(configuration=found) as client:
         yield ApiCluster(client, asked)

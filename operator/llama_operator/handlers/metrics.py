@@ -35,7 +35,8 @@ class Metrics:
         )
         self._requests = Counter(
             f"{PREFIX}_api_requests",
-            "Requests to the API server, without watches, by HTTP verb and status of the answer; none: no answer.",
+            "Requests to the API server by HTTP verb, or WATCH for what preflight waits for, and status of the answer; "
+            "none: no answer.",
             ("verb", "code"),
             registry=registry,
         )

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from llama_operator.cluster.access import access
 from llama_operator.cluster.client import ApiCluster, connected
-from llama_operator.cluster.resources import LLAMA, NETWORK_POLICY, POD, SERVICE, SERVICE_MONITOR
+from llama_operator.cluster.resources import LLAMA, NETWORK_POLICY, POD, SECRET, SERVICE, SERVICE_MONITOR
 from llama_operator.errors import ClusterError, NamespaceTerminatingError
 
 TOKEN = "a-token-of-the-operator"
@@ -179,6 +179,28 @@ async def test_access_shows_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.authorization == f"Bearer {TOKEN}"
     assert TOKEN not in repr(found)
     assert "https://example:6443" in repr(found)
+
+
+async def test_watches_are_counted_apart(api: Callable[[Handler], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are reads too, and none that costs as much."""
+    asked: list[tuple[str, int | None]] = []
+
+    def note(verb: str, code: int | None) -> None:
+        asked.append((verb, code))
+
+    async def answer(request: web.Request) -> web.Response:
+        if "namespaces" in request.path:
+            return web.json_response({"message": "secrets is forbidden"}, status=403)
+        return web.json_response({"type": "ADDED", "object": {"kind": "Secret"}})
+
+    async with api(answer) as cluster:
+        monkeypatch.setattr(cluster, "_asked", note)
+        async with cluster.watch(SECRET) as changes:
+            assert [change.obj async for change in changes] == [{"kind": "Secret"}]
+        with pytest.raises(ClusterError, match="secrets is forbidden"):
+            async with cluster.watch(SECRET, "models", "token"):
+                pass
+    assert asked == [("WATCH", 200), ("WATCH", 403)]
 
 
 async def test_a_kind_is_served_where_its_group_lists_it(api: Callable[[Handler], Any]) -> None:
