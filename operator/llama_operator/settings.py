@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     stall_seconds: PositiveFloat = Field(
         default=120.0, description="A download that brings no byte for so long counts as stalled, and is told as such."
     )
+    recheck_seconds: PositiveFloat = Field(
+        default=3.0,
+        description="How soon preflight looks again at what it holds up, up to five times as long after a while; a "
+        "watch tells of most of it earlier.",
+    )
     watch_namespaces: Annotated[tuple[Namespace, ...], NoDecode, BeforeValidator(_list)] = Field(
         default=(), description="JSON list of namespaces to serve; empty: all of them."
     )

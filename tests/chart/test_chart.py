@@ -12,7 +12,7 @@ from tools.generate import ROOT
 from tools.helm import helm
 
 CHART = ROOT / "charts" / "llama-operator"
-WHERE_SERVED = ("namespaced", "apiKeys", "gateway")
+WHERE_SERVED = ("namespaced", "watchSecrets", "apiKeys", "gateway")
 """The groups of rules that hold where LlamaDeployments are."""
 pytestmark = pytest.mark.cluster  # the cluster's build brings helm
 
@@ -93,6 +93,14 @@ def test_without_api_keys_the_operator_lists_and_writes_no_secret() -> None:
     """Whoever does not use them keeps the rights that they take."""
     for namespaces in ([], ["one"]):
         documents = render(watchNamespaces=namespaces, apiKeys__enabled=False)
+        rules = [rule for kind in ("Role", "ClusterRole") for doc in of_kind(documents, kind) for rule in doc["rules"]]
+        assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == [["get"], ["watch"]]
+
+
+def test_a_waiting_operator_may_be_kept_from_watching_secrets() -> None:
+    """The right to watch one that is not there yet is that to all of them."""
+    for namespaces in ([], ["one"]):
+        documents = render(watchNamespaces=namespaces, preflight__watchSecrets=False, apiKeys__enabled=False)
         rules = [rule for kind in ("Role", "ClusterRole") for doc in of_kind(documents, kind) for rule in doc["rules"]]
         assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == [["get"]]
 

@@ -1,17 +1,17 @@
 """Will it run? Told before a pod or a volume is made; and once the cause is gone, nobody has to touch it again."""
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from llama_operator.names import LABEL_GPU_PRODUCT
 from tests.support import models
 from tests.support.cluster import LLAMA, Namespace
 from tests.support.hub.remote import RemoteHub
 from tests.support.kubectl import kubectl_ok
+from tests.support.nodes import another_node
 from tests.support.served import small_llama
 
 pytestmark = pytest.mark.cluster
@@ -75,33 +75,13 @@ def test_what_runs_outlives_an_edit_that_cannot(space: Namespace) -> None:
     assert [pod["metadata"]["uid"] for pod in space.list("pods", PODS)] == before
 
 
-@contextmanager
-def another_node(product: str, gpus: int) -> Generator[str]:
-    """A node that is nothing but what the API server knows of it."""
-    name = f"n-{uuid4().hex[:8]}"
-    labels = {"nvidia.com/gpu.product": product, "kubernetes.io/hostname": name}
-    kubectl_ok(
-        *("create", "-f", "-"),
-        stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}},
-    )
-    try:
-        has = {"cpu": "64", "memory": "256Gi", "pods": "110", "nvidia.com/gpu": str(gpus)}
-        # Its kubelet would say so again and again: without it the node counts as lost after a while.
-        ready: dict[str, Any] = {"type": "Ready", "status": "True", "reason": "Test", "message": "made by hand"}
-        status = {"capacity": has, "allocatable": has, "conditions": [ready]}
-        kubectl_ok("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
-        yield name
-    finally:
-        kubectl_ok("delete", "node", name)
-
-
 def test_a_node_that_appears_later_lets_the_pods_be_made(space: Namespace) -> None:
     """The product is named beside those that there are; when a node has it, a pod is made for it."""
     gpu = {"count": 4, "product": "H100"}
     space.apply(small_llama(NAME, resources={"gpu": gpu, "cpu": "100m", "memory": "256Mi"}))
     message = held(space, "NoNodeWithProduct")
     assert "no node has GPUs of product H100, the cluster has" in message
-    with another_node("NVIDIA-H100-80GB-HBM3", 8) as node:
+    with another_node({LABEL_GPU_PRODUCT: "NVIDIA-H100-80GB-HBM3"}, 8) as node:
         passed = space.condition(NAME, "PreflightPassed", "True ChecksPassed", seconds=60)
         assert f"4 GPUs with 79.0 GiB each (node {node})" in passed["message"]
         space.there("deployment", NAME)

@@ -57,7 +57,11 @@ def home(definition: None) -> Iterator[Namespace]:
 def everywhere(home: Namespace) -> Iterator[None]:
     """The rights of an operator that serves all namespaces: those and no other."""
     with granted_everywhere(
-        [rule for name in ("cluster", "namespaced", "apiKeys", "gateway") for rule in PERMISSIONS[name]],
+        [
+            rule
+            for name in ("cluster", "namespaced", "watchSecrets", "apiKeys", "gateway")
+            for rule in PERMISSIONS[name]
+        ],
         ACCOUNT,
         home,
     ):
@@ -106,14 +110,26 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 
 @pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """Settings of a module's operator besides the usual ones; a module may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def operator(
-    home: Namespace, everywhere: None, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, hub: HubServer
+    home: Namespace,
+    everywhere: None,
+    kubeconfig: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    hub: HubServer,
+    settings: dict[str, str],
 ) -> Iterator[OperatorProcess]:
     """One process for all tests of a module, which serves all namespaces."""
     folder = tmp_path_factory.mktemp("operator")
     # Leadership that outlasts a busy machine: what is tested here is not how it is lost.
-    settings = {"LEASE_NAME": "shared", "LEASE_DURATION_SECONDS": "10", "HUB_ENDPOINT": hub.url}
-    process = OperatorProcess(folder, kubeconfig, home.name, **settings)
+    usual = {"LEASE_NAME": "shared", "LEASE_DURATION_SECONDS": "10", "HUB_ENDPOINT": hub.url}
+    process = OperatorProcess(folder, kubeconfig, home.name, **usual, **settings)
     yield process.reaches("leading")
     assert process.process.poll() is None, process.said[-2000:]
     try:

@@ -8,9 +8,11 @@ import pytest
 
 from llama_operator.cluster.permissions import PERMISSIONS
 from tests.integration.accounts import add_account, grant, kubeconfig_of
+from tests.integration.hub import REPO, TOKEN, checked
 from tests.integration.operator_process import LEASE_SECONDS, Start
 from tests.integration.proxy import ApiProxy
 from tests.support.cluster import LLAMA, Namespace, a_llama, eventually
+from tests.support.hub import HubServer
 from tests.support.operator_metrics import documented, exposed
 
 pytestmark = pytest.mark.cluster
@@ -183,6 +185,27 @@ def test_a_right_that_is_missing_is_told_in_the_status(
     space.patch(LLAMA, "llama", {"metadata": {"labels": {"look": "again"}}})
     space.condition("llama", "Accepted", "True SpecValid")
     api.forbidden.clear()
+
+
+def test_without_the_right_to_watch_secrets_they_are_looked_at_again(
+    home: Namespace, start: Start, space: Namespace, api: ApiProxy, *, hub: HubServer, tmp_path: Path
+) -> None:
+    """As often as without watches; the missing right is said once, and ends nothing."""
+    add_account(home, "unwatching")
+    grant(space, [*PERMISSIONS["namespaced"], *PERMISSIONS["gateway"]], "unwatching", home)
+    limited = kubeconfig_of("unwatching", home, api, tmp_path)
+    named = json.dumps([space.name])
+    process = start(kubeconfig=limited, LEASE_NAME="unwatching", WATCH_NAMESPACES=named, HUB_ENDPOINT=hub.url)
+    process.reaches("leading")
+    try:
+        space.apply(checked(model={"repo": REPO, "tokenSecretRef": {"name": "mine", "key": "token"}}))
+        space.condition("llama", "PreflightPassed", "False SecretNotFound")
+        eventually("it is said", lambda: "Secrets are not watched" in process.said)
+        space.run("create", "secret", "generic", "mine", f"--from-literal=token={TOKEN}")
+        space.condition("llama", "PreflightPassed", "True ChecksPassed")
+        assert process.said.count("Secrets are not watched") == 1
+    finally:
+        api.forbidden.clear()
 
 
 def test_without_gateways_the_operator_takes_none_of_their_rights(

@@ -13,7 +13,7 @@ from llama_operator.plan.observed import NodeOffer, Object
 SECONDS: Final = 5.0
 """How old the list may be: it is the longest of all, and read only while somebody waits for a node.
 
-Reading it is cheaper than watching: kubelets write their nodes all the time, and hardly ever what counts here.
+While somebody waits for a node they are watched, and a change that counts has the list read anew at once.
 """
 
 
@@ -25,7 +25,13 @@ class Nodes:
         self._clock = clock
         self._found: tuple[NodeOffer, ...] = ()
         self._until = float("-inf")
+        self._changes = 0
         self._lock = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Read them anew for whoever asks from now on: one of them has changed."""
+        self._changes += 1
+        self._until = float("-inf")
 
     async def list(self) -> tuple[NodeOffer, ...]:
         """Return all nodes.
@@ -35,8 +41,10 @@ class Nodes:
         """
         async with self._lock:
             if self._clock() >= self._until:
+                changes = self._changes
                 self._found = tuple(map(offer, await self._cluster.list(NODE)))
-                self._until = self._clock() + SECONDS
+                if changes == self._changes:  # else it may be from before the change
+                    self._until = self._clock() + SECONDS
             return self._found
 
 

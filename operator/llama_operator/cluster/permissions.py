@@ -31,7 +31,7 @@ def _rule(resource: Resource, *verbs: str, subresource: str = "") -> dict[str, A
 
 
 PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
-    "cluster": [_rule(NODE, "list"), _rule(STORAGE_CLASS, "list"), _rule(VOLUME, "list")],
+    "cluster": [_rule(NODE, "list", "watch"), _rule(STORAGE_CLASS, "list", "watch"), _rule(VOLUME, "list")],
     "namespaced": [
         _rule(LLAMA, *_READ),
         _rule(LLAMA, "update", subresource="status"),
@@ -41,11 +41,12 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
         _rule(JOB, "get", "create", "patch", "delete"),
         _rule(POD, "list", "watch", "patch"),
         _rule(REPLICA_SET, "list"),
-        _rule(QUOTA, "list"),
-        _rule(LIMIT_RANGE, "list"),
+        _rule(QUOTA, "list", "watch"),
+        _rule(LIMIT_RANGE, "list", "watch"),
         _rule(SECRET, "get"),
         _rule(EVENT, "get", "list", "create", "patch"),
     ],
+    "watchSecrets": [_rule(SECRET, "watch")],
     "apiKeys": [_rule(SECRET, "list", "create", "patch", "delete")],
     "gateway": [
         *(_rule(child, *_READ, "create", "patch", "delete") for child in SLEEP),
@@ -54,6 +55,7 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
     ],
     "leadership": [_rule(LEASE, "get", "create", "update"), _rule(POD, "get")],
 }
-"""`cluster`: outside any namespace; `namespaced`: where LlamaDeployments are; `apiKeys`: there too, unless the chart is
-told to do without `spec.auth.apiKeySecretSelector`; `gateway`: the same for `spec.scaling.minReplicas` 0; `leadership`:
-in the operator's own."""
+"""`cluster`: outside any namespace; `namespaced`: where LlamaDeployments are; `watchSecrets`: there too, unless the
+chart is told that Secrets which preflight waits for are looked at now and then; `apiKeys`: the same, unless it is told
+to do without `spec.auth.apiKeySecretSelector`; `gateway`: the same for `spec.scaling.minReplicas` 0; `leadership`: in
+the operator's own."""

@@ -26,6 +26,7 @@ from llama_operator.cluster.routes import TcpRoutes
 from llama_operator.cluster.startup import reports_over_http
 from llama_operator.cluster.surveyor import Surveyor
 from llama_operator.cluster.usage import usages_over_http
+from llama_operator.cluster.vigil import Vigil
 from llama_operator.errors import ClusterError
 from llama_operator.handlers import events
 from llama_operator.handlers.health import Health, State, serving
@@ -63,10 +64,12 @@ async def run(settings: Settings) -> None:
         leadership = Leadership(cluster, _election(settings))
         nodes = Nodes(cluster)
         observer = Observer(cluster, startup, nodes, TcpRoutes(), usages, gateway=settings.gateway_enabled)
+        vigil = Vigil(cluster, nodes)
         reconciler = Reconciler(
             cluster=cluster,
             observer=observer,
             surveyor=Surveyor(cluster, memory, nodes),
+            vigil=vigil,
             settings=plan_settings(settings),
             startups=metrics.startups,
             costs=metrics.costs,
@@ -76,7 +79,7 @@ async def run(settings: Settings) -> None:
             if await _unless(stop, leadership.acquire()):
                 queue = _queue(settings, reconciler, metrics)
                 metrics.lead(queue.__len__)
-                await _Leader(settings, observer, queue, health, stop).lead(leadership)
+                await _Leader(settings, observer, queue, vigil, health, stop).lead(leadership)
         finally:
             health.state = State.STOPPING
             await leadership.release()
@@ -89,6 +92,7 @@ class _Leader:
     settings: Settings
     observer: Observer
     queue: Queue
+    vigil: Vigil
     health: Health
     stop: asyncio.Event
 
@@ -97,7 +101,8 @@ class _Leader:
         try:
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(self.queue.run())
-                others = [group.create_task(work) for work in (leadership.hold(), self._resync(), self._watch())]
+                helping = (leadership.hold(), self._resync(), self._watch(), self.vigil.run(self.queue.wake))
+                others = [group.create_task(work) for work in helping]
                 await self.stop.wait()
                 log.info("stopping")
                 self.queue.stop()

@@ -1,5 +1,6 @@
 """The path of the data and nothing else: live state → spec → rollout → preflight → plan → cluster → status."""
 
+import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from llama_operator.cluster.client import Cluster
 from llama_operator.cluster.observe import Observer
 from llama_operator.cluster.storms import StormLimit
 from llama_operator.cluster.surveyor import Surveyor
+from llama_operator.cluster.vigil import Vigil
 from llama_operator.errors import ClusterError, NamespaceTerminatingError, SpecError
 from llama_operator.handlers.cost_metrics import CostMetrics
 from llama_operator.handlers.startup_metrics import StartupMetrics
@@ -20,6 +22,7 @@ from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.sleep import as_allowed, at_rest
 from llama_operator.plan.source import is_shared, token_secret
 from llama_operator.preflight import token
+from llama_operator.preflight.awaited import awaited
 from llama_operator.preflight.case import ask
 from llama_operator.preflight.judge import OFF, judge
 from llama_operator.rollout.decide import decide
@@ -39,6 +42,7 @@ class Reconciler:
     cluster: Cluster
     observer: Observer
     surveyor: Surveyor
+    vigil: Vigil
     settings: PlanSettings
     startups: StartupMetrics
     costs: CostMetrics
@@ -57,6 +61,7 @@ class Reconciler:
             seen, found = await self._look(key, body)
         except NamespaceTerminatingError:
             log.info("the namespace is being deleted")
+            self.vigil.awaits(key)
             return None
         except ClusterError as error:
             if error.status != 403:
@@ -74,27 +79,31 @@ class Reconciler:
         """End with a LlamaDeployment that is being deleted, or was meanwhile: owner references do the rest."""
         self.startups.saw(key, None, None)
         self.costs.saw(key, None)
+        self.vigil.awaits(key)
 
     async def _look(self, key: Key, body: Object) -> tuple[Observed, Report]:
+        begun = asyncio.get_running_loop().time()
         try:
             spec = parse(body)
         except SpecError as error:
+            self.vigil.awaits(key)
             seen = await self.observer.observe(key, body, None)
             return seen, report(error, seen, None, None)
         selector = spec.auth.api_key_secret_selector
         keys = selector.written() if selector else None
         seen = await self.observer.observe(key, body, token_secret(spec)[0], keys, shared=is_shared(spec))
         spec = at_rest(as_allowed(spec, self.settings), seen)
-        return seen, await self._act(spec, seen, as_seen(spec, seen))
+        return seen, await self._act(spec, seen, as_seen(spec, seen), begun)
 
-    async def _act(self, spec: LlamaDeploymentSpec, there: Observed, seen: Observed) -> Report:
-        """Act on what is `there`; all that decides is shown it as `seen`, see `plan.groups`."""
+    async def _act(self, spec: LlamaDeploymentSpec, there: Observed, seen: Observed, begun: float) -> Report:
+        """Act on what is `there`, read since `begun`; all that decides is shown it as `seen`, see `plan.groups`."""
         try:
             rollout = decide(spec, seen, self.settings)
             plan = build_plan(spec, seen, self.settings, rollout=rollout)
         except SpecError as error:
+            self.vigil.awaits(seen.key)
             return report(error, seen, None, None)
-        preflight = await self._preflight(spec, seen, plan)
+        preflight = await self._preflight(spec, seen, plan, begun)
         if preflight is not None:
             plan = build_plan(spec, seen, self.settings, preflight, rollout)
         if is_asked(spec, seen, plan, self.settings):
@@ -103,17 +112,29 @@ class Reconciler:
         grouped = as_groups(spec, there, plan)
         outcome = await apply(self.cluster, grouped, there)
         plan = replace(plan, missing=grouped.missing)
-        return report(spec, seen, plan, outcome, preflight, stall_seconds=self.settings.stall_seconds)
+        return report(
+            spec,
+            seen,
+            plan,
+            outcome,
+            preflight,
+            stall_seconds=self.settings.stall_seconds,
+            recheck_seconds=self.settings.recheck_seconds,
+        )
 
-    async def _preflight(self, spec: LlamaDeploymentSpec, seen: Observed, plan: Plan) -> PreflightResult | None:
+    async def _preflight(
+        self, spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, begun: float
+    ) -> PreflightResult | None:
         """Check what the plan would claim, or a changed token; None where nothing has to be found out."""
-        if spec.preflight.mode == "off":
-            return OFF
-        if not plan.claims and not token.is_due(spec, seen):
-            return None
+        checked = spec.preflight.mode != "off"
+        if not checked or not (plan.claims or token.is_due(spec, seen)):
+            self.vigil.awaits(seen.key)
+            return None if checked else OFF
         asked = ask(spec, seen, plan, self.settings)
         survey = await self.surveyor.survey(seen.key, asked.question)
-        return judge(asked, survey) if plan.claims else token.verdict(asked, survey)
+        result = judge(asked, survey) if plan.claims else token.verdict(asked, survey)
+        self.vigil.awaits(seen.key, awaited(asked, result), since=begun)
+        return result
 
 
 def plan_settings(settings: Settings) -> PlanSettings:
@@ -127,4 +148,5 @@ def plan_settings(settings: Settings) -> PlanSettings:
         nodes_on_demand=settings.nodes_on_demand,
         namespace=settings.lease_namespace,
         stall_seconds=settings.stall_seconds,
+        recheck_seconds=settings.recheck_seconds,
     )

@@ -11,7 +11,7 @@ class PlanSettings:
     `inference_image` serves where a spec names no image; `gateway_image` is the operator's own; `gateway_enabled` tells
     whether models may sleep; `hub_endpoint` is a Hub mirror for specs that name none; `nodes_on_demand` tells that
     nodes are added when pods wait for them; `stall_seconds` is how long a download may bring no byte before that is
-    told; `namespace` is the operator's own.
+    told; `recheck_seconds` how soon preflight looks again at what it holds; `namespace` is the operator's own.
     """
 
     inference_image: str
@@ -22,3 +22,4 @@ class PlanSettings:
     nodes_on_demand: bool = False
     namespace: str = "default"
     stall_seconds: float = 120.0
+    recheck_seconds: float = 3.0

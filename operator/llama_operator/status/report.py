@@ -34,6 +34,8 @@ STARTING_SECONDS: Final = 2.0
 MENDING_SECONDS: Final = 3.0
 REFUSED_SECONDS: Final = 15.0
 CHECKING_SECONDS: Final = 15.0
+_SLOWER: Final = 5
+"""How much longer the wait for another check gets with time."""
 KEYS_SECONDS: Final = 15.0
 TOKEN_SECONDS: Final = 60.0
 TELLING_SECONDS: Final = 0.5
@@ -50,6 +52,7 @@ def report(
     preflight: PreflightResult | None = None,
     *,
     stall_seconds: float = 120.0,
+    recheck_seconds: float = MENDING_SECONDS,
 ) -> Report:
     """Return the report on one LlamaDeployment.
 
@@ -61,6 +64,7 @@ def report(
         outcome: what became of it; None if nothing was tried.
         preflight: the result that the plan was made with.
         stall_seconds: how long a download may bring no byte before it counts as stalled.
+        recheck_seconds: how soon to check again what preflight holds, should no watch tell of a change.
     """
     previous = _previous(seen)
     if isinstance(spec, SpecError):
@@ -73,7 +77,7 @@ def report(
         )
         status = _status(facts)
         counting = STEP_SECONDS if status.cost and status.cost.holders else None
-        again = _sooner(_look_again(facts), counting, _secrets_again(facts, outcome))
+        again = _sooner(_look_again(facts, recheck_seconds), counting, _secrets_again(facts, outcome))
     return Report(
         status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
         events=(
@@ -198,10 +202,10 @@ def _preflight(facts: Facts) -> PreflightStatus | None:
     return PreflightStatus(checks=checks, token_version=version) if checks else None
 
 
-def _look_again(facts: Facts) -> float | None:
+def _look_again(facts: Facts, recheck_seconds: float) -> float | None:
     """Return in how many seconds to look again: progress and start-up errors send no event of their own."""
     if facts.waits_for_preflight and not facts.problem_of("Accepted"):
-        return _checking_seconds(facts)
+        return _checking_seconds(facts, recheck_seconds)
     others = [row for row in facts.problems if row.reason is not Reason.ROLLED_BACK]
     if facts.settled and not others and facts.seen.routed:
         return None
@@ -216,7 +220,7 @@ def _look_again(facts: Facts) -> float | None:
 
 
 def _secrets_again(facts: Facts, outcome: Outcome | None) -> float | None:
-    """Return when to look at Secrets again: nothing tells of them, for to watch them is to read all of them."""
+    """Return when to look at Secrets again: nothing tells of them, unless one is bad and waited for."""
     if facts.spec.auth.api_key_secret_selector is not None:
         changed = any(ref.kind == "Secret" for ref in outcome.applied) if outcome is not None else False
         return TELLING_SECONDS if changed else KEYS_SECONDS
@@ -230,13 +234,16 @@ def _sooner(*each: float | None) -> float | None:
     return min((seconds for seconds in each if seconds is not None), default=None)
 
 
-def _checking_seconds(facts: Facts) -> float:
+def _checking_seconds(facts: Facts, least: float) -> float:
     """Return when to check again what holds: soon at first, for somebody is mending it; later less often.
 
-    Secrets cannot be watched without the right to read all of them, so whatever a check depends on is read anew.
+    Most of what can be mended is watched meanwhile (`cluster.vigil`). This is for the rest: what the Hub says, rights
+    that are missing, and a watch that is refused or away.
     """
+    if facts.preflight is not None and facts.preflight.reason == Reason.CHECKING:
+        return MENDING_SECONDS
     before = next((row for row in facts.previous.conditions if row.type == "PreflightPassed"), None)
     if before is None or before.status == "True":
-        return MENDING_SECONDS
+        return least
     for_seconds = (facts.seen.now - parse_time(before.last_transition_time)).total_seconds()
-    return min(CHECKING_SECONDS, max(MENDING_SECONDS, for_seconds / 60))
+    return min(_SLOWER * least, max(least, for_seconds / 60))

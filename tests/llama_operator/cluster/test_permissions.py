@@ -13,9 +13,10 @@ def verbs(resource: str, roles: Mapping[str, list[dict[str, Any]]] = PERMISSIONS
 
 
 def test_secrets_are_read_one_by_one() -> None:
-    """Whoever may list or watch them has them all; API keys out of selected Secrets are a right of their own."""
-    plain = {name: rules for name, rules in PERMISSIONS.items() if name != "apiKeys"}
+    """Whoever may list or watch them has them all: to wait for one, and API keys, are each a right of their own."""
+    plain = {name: rules for name, rules in PERMISSIONS.items() if name not in ("apiKeys", "watchSecrets")}
     assert verbs("secrets", plain) == {"get"}
+    assert verbs("secrets", {"": PERMISSIONS["watchSecrets"]}) == {"watch"}
     assert verbs("secrets", {"": PERMISSIONS["apiKeys"]}) == {"list", "create", "patch", "delete"}
 
 

@@ -12,6 +12,7 @@ from llama_operator.cluster.hub import HubQuery
 from llama_operator.cluster.nodes import Nodes
 from llama_operator.cluster.observe import Observer
 from llama_operator.cluster.surveyor import Surveyor
+from llama_operator.cluster.vigil import Vigil
 from llama_operator.errors import ClusterError, NamespaceTerminatingError
 from llama_operator.handlers.metrics import Metrics
 from llama_operator.handlers.reconcile import Reconciler, plan_settings
@@ -60,6 +61,7 @@ def a_reconciler(cluster: FakeCluster, settings: Settings | None = None, hub: Hu
         cluster=cluster,
         observer=Observer(cluster, Silent(), nodes, Reached(), ToldUsages(), gateway=wanted.gateway_enabled),
         surveyor=Surveyor(cluster, hub or Hub(), nodes),
+        vigil=Vigil(cluster, nodes),
         settings=plan_settings(wanted),
         startups=Metrics().startups,
         costs=Metrics().costs,

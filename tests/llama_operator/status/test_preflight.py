@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 
 from llama_operator.plan.survey import HubRefusal
+from llama_operator.status.report import report
 from tests.support.operator_objects import (
     a_body,
     a_pod,
+    a_spec,
     answers,
     condition,
     later,
     observed,
+    plan,
+    preflight,
     ready,
     report_on,
     rolled_out,
@@ -71,6 +75,17 @@ def test_what_fails_for_long_is_looked_at_less_often(minutes: float, seconds: fl
     seen = observed()
     first = report_on(seen, survey=REJECTED)
     assert report_on(later(seen, first.status, minutes=minutes), survey=REJECTED).requeue_after == seconds
+
+
+def test_how_soon_it_is_looked_at_again_is_a_setting() -> None:
+    """But not for what the Hub is being asked, which answers within seconds."""
+    seen = observed()
+    for survey, seconds in ((REJECTED, [60.0, 120.0, 300.0]), (ASKING, [3.0, 3.0, 3.0])):
+        found, status = preflight(seen, survey), report_on(seen, survey=survey).status
+        for minutes, again in zip((0, 120, 9999), seconds, strict=True):
+            now = later(seen, status, minutes=minutes) if minutes else seen
+            told = report(a_spec(), now, plan(now, preflight=found), None, found, recheck_seconds=60.0)
+            assert told.requeue_after == again
 
 
 def test_what_runs_stays_available_while_an_edit_is_held() -> None:
