@@ -10,6 +10,7 @@ from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.own_repo import OwnRepo
 from tests.support.predict import Server
 from tests.support.served import small_llama
+from tests.support.small_volume import other_weights, small_volume
 
 pytestmark = pytest.mark.cluster
 SHORT: Final = {"prompt": "Hello", "max_new_tokens": 16}
@@ -137,3 +138,61 @@ def test_a_model_in_an_image_is_served_without_the_hub(space: Namespace, own: Ow
         assert f"is read from image {reference}" in told
         space.run("delete", LLAMA, "local")
         eventually("the image is in no use", lambda: pods(space, "local") == [], seconds=60)
+
+
+def test_weights_used_longest_ago_make_way_on_a_volume_that_is_full(space: Namespace, own: OwnRepo) -> None:
+    """A volume with room for two sets gets a third: the first goes; what serves meanwhile, the way back, stays."""
+    with small_volume("1300k") as volume, other_weights(2) as others:
+        commits = [own.publish(models.TINY), own.publish(others[0], revision="two")]
+        commits.append(own.publish(others[1], revision="three"))
+        cache = {"size": "64Mi", "storageClassName": volume.storage_class}
+        space.apply(small_llama("llama", own.name, cache=cache))
+        serves(space, "llama")
+        for revision, commit in zip(("two", "three"), commits[1:], strict=True):
+            space.patch(LLAMA, "llama", {"spec": {"model": {"revision": revision}}})
+            eventually("it serves", lambda commit=commit: loaded(space) == commit, seconds=120)
+            space.condition("llama", "Progressing", "False Settled", seconds=120)
+        kept = {path.name for path in volume.folder.glob("hub/models--*/snapshots/*")}
+        assert kept == set(commits[1:])
+        (pod,) = [pod for pod in pods(space, "llama") if "deletionTimestamp" not in pod["metadata"]]
+        assert "models that were used longest ago are removed" in space.run("logs", pod["metadata"]["name"])
+        space.run("delete", LLAMA, "llama")
+        eventually("the volume is in no use", lambda: not pods(space, "llama"), seconds=60)
+
+
+def loaded(space: Namespace) -> str:
+    """The commit that serves, once its rollout has ended."""
+    status = space.there(LLAMA, "llama")["status"]
+    last = status["history"][0]
+    return status["revision"]["commit"] if last["outcome"] == "Succeeded" else ""
+
+
+def test_what_is_cached_restarts_and_grows_while_the_hub_is_away(space: Namespace, own: OwnRepo) -> None:
+    """A pod that is lost comes again and another one beside it, from the cache; the condition says why that will do."""
+    space.apply(small_llama("llama", own.name))
+    serves(space, "llama")
+    eventually("its rollout is noted", lambda: loaded(space), seconds=60)
+    own.hub.fault("error", repo=own.name, status=503)
+    (first,) = pods(space, "llama")
+    space.run("delete", "pod", first["metadata"]["name"])
+    space.run("scale", LLAMA, "llama", "--replicas=2")
+    eventually("two pods are ready", lambda: space.there(LLAMA, "llama")["status"].get("ready") == "2/2", seconds=180)
+    assert first["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in pods(space, "llama")}
+    serves(space, "llama")
+
+
+def test_another_model_is_not_cached_while_new_pods_fetch_it(space: Namespace, own: OwnRepo) -> None:
+    """The condition tells of the one that is being fetched, and that the old pod goes on; Available stays."""
+    commit = own.publish(models.SMOLLM2, revision="next")
+    space.apply(small_llama("llama", own.name, cache={"size": "512Mi"}))
+    serves(space, "llama")
+    eventually("its rollout is noted", lambda: loaded(space), seconds=60)
+    own.fault("slow", bytes_per_second=2_000_000)
+    space.patch(LLAMA, "llama", {"spec": {"model": {"revision": "next"}}})
+    fetching = space.condition("llama", "ModelCached", "False Downloading", seconds=90)
+    assert f"{own.name} at next is being fetched" in fetching["message"]
+    assert f"the pods that are ready go on serving {own.name} at main" in fetching["message"]
+    space.condition("llama", "Available", "True Serving")
+    own.hub.clear_faults()
+    space.condition("llama", "ModelCached", "True Cached", seconds=120)
+    eventually("it serves", lambda: loaded(space) == commit, seconds=180)

@@ -89,3 +89,17 @@ def test_a_group_that_is_never_ready_goes_back_at_its_deadline(controller: None,
     space.condition(NAME, "Progressing", "False Settled", seconds=120)
     space.condition(NAME, "Available", "True Serving")
     assert space.there(LLAMA, NAME)["status"]["history"][0]["outcome"] == "RolledBack"
+
+
+def test_a_group_that_crashes_in_a_loop_goes_back_before_its_deadline(controller: None, space: Namespace) -> None:
+    """Each crash makes its pods anew, so no container counts them; the operator does."""
+    space.apply(over_two_nodes())
+    space.condition(NAME, "Progressing", "False Settled", seconds=240)
+    space.patch(LLAMA, NAME, {"spec": {"engine": {"args": ["--no-such-option"]}}})
+    degraded = space.condition(NAME, "Degraded", "True RolledBack", seconds=240)
+    assert "Crashing" in degraded["message"]
+    failed = space.there(LLAMA, NAME)["status"]["history"][0]
+    assert (failed["outcome"], failed["reason"]) == ("RolledBack", "Crashing")
+    assert "its group was made anew 2 times before" in failed["message"]
+    space.condition(NAME, "Progressing", "False Settled", seconds=240)
+    space.condition(NAME, "Available", "True Serving")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from llama_operator.errors import ClusterError
 from llama_operator.plan.observed import Object
@@ -14,6 +15,8 @@ SECONDS: Final = 240
 """How long the API server keeps a watch open."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=300, sock_connect=5)
 """Somewhat longer, so that one whose server is gone without a word ends as well."""
+LONGEST_LINE: Final = 4 * 2**20
+"""In bytes; etcd takes no object of more than 1.5 MiB."""
 _TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
@@ -38,10 +41,11 @@ async def changes(response: aiohttp.ClientResponse, path: str) -> AsyncGenerator
     """Yield what the server tells, until it ends the watch.
 
     Raises:
-        ClusterError: if the connection breaks, or the server says that it cannot go on, with its status then.
+        ClusterError: if the connection breaks, a line is no change or longer than any object, or the server says that
+            it cannot go on, with its status then.
     """
     try:
-        while line := await response.content.readline():
+        while line := await response.content.readline(max_line_length=LONGEST_LINE):
             row = cast("dict[str, Any]", json.loads(line))
             kind, obj = row["type"], cast("dict[str, Any]", row["object"])
             if kind in _TYPES:
@@ -50,6 +54,6 @@ async def changes(response: aiohttp.ClientResponse, path: str) -> AsyncGenerator
                 raise ClusterError(f"the watch of {path} ended: {obj.get('message')}", status=obj.get("code"))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterError(f"the watch of {path} broke: {str(error) or type(error).__name__}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, HttpProcessingError) as error:
         # Of the error only its kind: its words may repeat the line, which may be a Secret.
         raise ClusterError(f"the watch of {path} tells no changes: {type(error).__name__}") from None

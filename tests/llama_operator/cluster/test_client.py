@@ -10,6 +10,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from llama_operator.cluster import watching
 from llama_operator.cluster.access import access
 from llama_operator.cluster.client import ApiCluster, connected
 from llama_operator.cluster.resources import LLAMA, NETWORK_POLICY, POD, SECRET, SERVICE, SERVICE_MONITOR
@@ -201,6 +202,23 @@ async def test_watches_are_counted_apart(api: Callable[[Handler], Any], monkeypa
             async with cluster.watch(SECRET, "models", "token"):
                 pass
     assert asked == [("WATCH", 200), ("WATCH", 403)]
+
+
+@pytest.mark.parametrize("size", [1_000_000, watching.LONGEST_LINE])
+async def test_a_watch_reads_the_largest_objects_and_nothing_larger(api: Callable[[Handler], Any], size: int) -> None:
+    """A Secret of a megabyte is one line of it; what is longer is no object, and repeated nowhere."""
+    row = {"type": "ADDED", "object": {"data": {"token": "s" * size}}}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(row)
+
+    async with api(answer) as cluster, cluster.watch(SECRET) as changes:
+        if size < watching.LONGEST_LINE:
+            assert [change.obj async for change in changes] == [row["object"]]
+        else:
+            with pytest.raises(ClusterError, match="tells no changes: LineTooLong") as caught:
+                await anext(changes)
+            assert "ss" not in str(caught.value)
 
 
 async def test_a_kind_is_served_where_its_group_lists_it(api: Callable[[Handler], Any]) -> None:
