@@ -131,6 +131,10 @@ class RepoCache:
         """All such files."""
         return list(self.marker("x").parent.glob("*"))
 
+    def parts(self) -> list[Path]:
+        """The files that have begun to come; each is named by its key, which is the path's stem."""
+        return [path for path in self.blob("x").parent.glob("*.incomplete") if path.stat().st_size]
+
     def last_used(self, commit: str) -> float:
         """When a server last started on a commit, or else when it was complete; 0 if it never was."""
         for path in (self.marker(commit), self._manifest(commit)):

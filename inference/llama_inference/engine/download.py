@@ -128,7 +128,7 @@ class Downloader:
         self._progress.expect(total, done)
         if self._room is not None:
             self._cache.link_held(resolved.commit, resolved.files)
-            self._room.make(total - done)
+            self._room.make(total - done, held)
         self._cache.require_space(total - done)
         self._fetch(resolved.commit, resolved.files, held)
         self._cache.complete(resolved.commit, self._hub.revision, resolved.files)

@@ -1,8 +1,8 @@
-"""Room in a cache that one deployment has to itself: models that were used longest ago make way for the one asked for.
+"""Room in a cache that one deployment has to itself: what was used longest ago makes way for the model asked for.
 
 Each server says what it uses: it touches a file of the commit's name when it starts, and keeps a lock on it until its
 process ends. Never removed are the commit that is asked for, any that a server still uses, and the last complete one
-besides, which is the way back.
+besides, which is the way back. Parts of downloads that were given up go before any model.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -68,13 +68,18 @@ class Room:
             os.close(self._using[1])
             self._using = None
 
-    def make(self, needed: int) -> None:
-        """Remove what was used longest ago until `needed` more bytes fit; nothing where all of it would not do."""
+    def make(self, needed: int, wanted: Collection[str]) -> None:
+        """Remove what was used longest ago until `needed` more bytes fit; nothing where all of it would not do.
+
+        Args:
+            needed: what is still to be fetched.
+            wanted: the keys of the files that this is for, whose parts are kept.
+        """
         if self._using is None or needed <= self._free():
             return
         try:
             with self._alone():
-                self._make(self._using[0], needed - self._free())
+                self._make(self._using[0], needed - self._free(), wanted)
         except (OSError, CacheNotFound) as error:
             log.warning("no room could be made in the cache", extra={"detail": str(error)})
 
@@ -88,16 +93,30 @@ class Room:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _make(self, wanted: str, missing: int) -> None:
+    def _make(self, commit: str, missing: int, wanted: Collection[str]) -> None:
+        if missing <= 0:
+            return  # another has just made it
         info = scan_cache_dir(self._cache.folder.parent)
-        rows = _removable([row for row in _commits(info, self._cache.root) if not self._is(row, wanted)])
-        enough = (count for count in range(1, len(rows) + 1) if _freed(_strategies(info, rows[:count])) >= missing)
-        count = next(enough, 0)
-        if missing > 0 and count:
+        rows = _removable([row for row in _commits(info, self._cache.root) if not self._is(row, commit)])
+        parts = [path for path in self._parts(info, commit) if path.stem not in wanted]
+        missing -= sum(path.stat().st_size for path in parts)
+        enough = (count for count in range(len(rows) + 1) if _freed(_strategies(info, rows[:count])) >= missing)
+        count = next(enough, None)
+        if count is not None:
+            _empty(parts)
             _remove(info, rows[:count])
 
     def _is(self, row: _Kept, commit: str) -> bool:
         return (row.cache.folder, row.commit) == (self._cache.folder, commit)
+
+    def _parts(self, info: HFCacheInfo, commit: str) -> Iterator[Path]:
+        """Yield the parts of files in repositories of which no other server fetches anything."""
+        mine = self._cache.marker(commit)
+        for repo in info.repos:
+            cache = RepoCache(self._cache.root, repo.repo_id)
+            others = (marker for marker in cache.markers() if marker != mine and not cache.is_complete(marker.name))
+            if not any(map(_is_locked, others)):
+                yield from cache.parts()
 
 
 def _commits(info: HFCacheInfo, root: Path) -> Iterator[_Kept]:
@@ -109,7 +128,19 @@ def _commits(info: HFCacheInfo, root: Path) -> Iterator[_Kept]:
             yield from (_kept(cache, repo, commit) for commit in commits)
 
 
+def _empty(parts: Sequence[Path]) -> None:
+    """Let go of what parts hold; not of the files, for who opens one now would write to a file without a name."""
+    for path in parts:
+        with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+    if parts:
+        log.warning("downloads that were given up are removed from the cache", extra={"removed": len(parts)})
+
+
 def _remove(info: HFCacheInfo, rows: Sequence[_Kept]) -> None:
+    if not rows:
+        return
     strategies = _strategies(info, rows)
     for row in rows:
         row.cache.forget(row.commit)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import scan_cache_dir
 
-from llama_inference.engine.cache import RepoCache
+from llama_inference.engine.cache import RepoCache, partial
 from llama_inference.engine.download import Downloader
 from llama_inference.engine.hub import Hub
 from llama_inference.engine.room import Room
@@ -146,6 +146,36 @@ def test_what_was_never_complete_goes_first(servers: Servers) -> None:
     manifest.unlink()
     servers.run(3)
     assert servers.complete == {1, 3}
+
+
+def test_a_download_that_was_given_up_makes_way_before_any_model(servers: Servers) -> None:
+    """Half of a revision that went wrong, of which nobody fetches the rest."""
+    servers.run(1)
+    given_up = abandoned(servers, size=WEIGHTS)
+    servers.run(2)
+    assert servers.complete == {1, 2}
+    assert given_up.stat().st_size == 0
+
+
+def test_a_download_that_another_server_is_at_is_left_alone(servers: Servers) -> None:
+    """It holds its commit, though it waits before it tries again and holds no file."""
+    servers.run(1)
+    given_up = abandoned(servers, size=WEIGHTS)
+    other = Room(servers.cache)
+    servers.rooms.callback(other.leave)
+    other.use("f" * 40)
+    with pytest.raises(LoadError) as caught:
+        servers.run(2)
+    assert caught.value.reason == LoadReason.DISK_FULL
+    assert given_up.stat().st_size == WEIGHTS
+    assert servers.complete == {1}
+
+
+def abandoned(servers: Servers, *, size: int) -> Path:
+    """Part of a file that was never complete."""
+    path = partial(servers.cache.blob("0" * 64))
+    path.write_bytes(b"x" * size)
+    return path
 
 
 def test_weights_that_the_wanted_revision_has_too_are_kept(servers: Servers) -> None:
