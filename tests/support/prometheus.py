@@ -34,6 +34,13 @@ class Prometheus:
     def __init__(self, port: int) -> None:
         self._server = Server("127.0.0.1", port)
 
+    def is_ready(self) -> bool:
+        """Whether it answers questions: it listens before it has read its own data."""
+        try:
+            return self._server.get("/-/ready")[0] == 200
+        except OSError:
+            return False
+
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Return the samples that answer a question now.
 
@@ -93,17 +100,10 @@ def prometheus(folder: Path, space: Namespace, monitor: Mapping[str, Any]) -> Ge
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
             found = Prometheus(port)
-            eventually("Prometheus answers", lambda: _answers(found), shows=log.read_text)
+            eventually("Prometheus answers", found.is_ready, shows=log.read_text)
             yield found
         finally:
             process.terminate()
-
-
-def _answers(found: Prometheus) -> bool:
-    try:
-        return found.value("vector(1)") == 1
-    except OSError:
-        return False
 
 
 def _targets(space: Namespace, monitor: Mapping[str, Any]) -> list[dict[str, Any]]:
