@@ -23,6 +23,8 @@ CONTAINERD_VERSION: Final = "v2.2.9"
 # File systems of images that nothing here uses.
 CONTAINERD_TAGS: Final = "no_btrfs no_devmapper no_zfs no_erofs"
 STRIP: Final = "-s -w"
+APART: Final = ("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0",)
+"""What the cluster does without, and a test asks for."""
 VERSION: Final = (
     f"{STRIP} -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
     " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35"
@@ -65,11 +67,12 @@ def build_sets(sources: Path = SOURCES) -> tuple[BuildSet, ...]:
             ("-tags", CONTAINERD_TAGS, "-ldflags", STRIP, *runtime),
             install=True,
         ),
-        *(
-            BuildSet(_program(module), digest(module, STRIP), ("-ldflags", STRIP, module), install=True)
-            for module in installs
-        ),
+        *map(_installed, installs),
     )
+
+
+def _installed(module: str) -> BuildSet:
+    return BuildSet(_program(module), digest(module, STRIP), ("-ldflags", STRIP, module), install=True)
 
 
 def _program(module: str) -> str:
@@ -132,13 +135,13 @@ def ensure(layout: Layout) -> dict[str, Path]:
 
 
 def ensure_one(layout: Layout, name: str) -> Path:
-    """Build one of the programs that are modules of their own, such as helm, and return its path.
+    """Build one of the programs that are modules of their own, such as helm or those of `APART`, and return its path.
 
     Raises:
         CommandFailedError: go failed; its log is named.
         StopIteration: there is no build set of this name.
     """
-    wanted = next(wanted for wanted in build_sets() if wanted.name == name)
+    wanted = next(wanted for wanted in (*build_sets(), *map(_installed, APART)) if wanted.name == name)
     target = layout.cache / "bin" / wanted.key
     # Asked for often, where nobody waits for a build: it is told of only when there is one.
     return (target if target.is_dir() else _ensure(layout, wanted)) / name

@@ -21,8 +21,8 @@ from tools.generate import NAMESPACE
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tell what may run beside others: all but the module that changes the operator itself."""
-    if item.path.stem != "test_operator":
+    """Tell what may run beside others: all but what changes the operator itself, or the network of all pods."""
+    if item.path.stem not in ("test_operator", "test_network"):
         item.add_marker(pytest.mark.beside)
 
 

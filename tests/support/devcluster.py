@@ -142,8 +142,11 @@ class Keeper:
 
     def reaches_the_api_server(self) -> None:
         """Wait until it gets through to the Service kubernetes: its link, the bridge and kube-proxy are well."""
-        reach = "nc -w 2 10.96.0.1 443 </dev/null"
-        eventually("the pod reaches the API server", lambda: self._run(reach), seconds=60)
+        eventually("the pod reaches the API server", lambda: self.connects("10.96.0.1", 443), seconds=60)
+
+    def connects(self, address: str, port: int) -> bool:
+        """Whether a connection is opened, within seconds."""
+        return self._run(f"nc -w 3 {address} {port} </dev/null")
 
     def _run(self, script: str) -> bool:
         return self._exec(script).returncode == 0

@@ -10,7 +10,11 @@ _E2E: Final = "tests/e2e/"
 # They make the Hub err, or need GPUs to spare; other modules of the folder are free.
 _HUB: Final = ("test_cache", "test_predict", "test_rotation", "test_startup", "test_token")
 _ROLLING: Final = ("test_lifecycle", "test_nodes", "test_rollout")
-_SHARING: Final = {**dict.fromkeys(_HUB, "hub"), **dict.fromkeys(_ROLLING, "rolling"), "test_operator": "cluster"}
+_SHARING: Final = {
+    **dict.fromkeys(_HUB, "hub"),
+    **dict.fromkeys(_ROLLING, "rolling"),
+    **dict.fromkeys(("test_network", "test_operator"), "cluster"),
+}
 
 
 def group_of(nodeid: str) -> str:

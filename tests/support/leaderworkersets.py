@@ -1,9 +1,8 @@
 """LeaderWorkerSet as a cluster has it: its kind, and its real controller, as a process on this machine."""
 
 import base64
-import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from devcluster.layout import Layout
 from tests.support.cluster import eventually, kubeconfig
 from tests.support.kubectl import kubectl, kubectl_ok
 from tests.support.predict import Server
+from tests.support.processes import running
 
 DEFINITION: Final = "leaderworkersets.leaderworkerset.x-k8s.io"
 _OURS: Final = {"matchExpressions": [{"key": "leaderworkerset.sigs.k8s.io/name", "operator": "Exists"}]}
@@ -39,7 +39,8 @@ def leader_worker_sets(folder: Path) -> Generator[None]:
     log = folder / "controller.log"
     try:
         eventually("the kind is served", lambda: kubectl("get", DEFINITION).returncode == 0)
-        with _running(built.program, folder / "config.yaml", log), _installed(webhooks):
+        command = [str(built.program), f"--config={folder / 'config.yaml'}", f"--kubeconfig={kubeconfig()}"]
+        with running(command, log), _installed(webhooks):
             eventually("the controller runs", lambda: _answers(ports["health"]), seconds=60, shows=log.read_text)
             yield
     finally:
@@ -79,24 +80,6 @@ def _installed(webhooks: list[dict[str, Any]]) -> Generator[None]:
     finally:
         for webhook in webhooks:
             kubectl("delete", webhook["kind"], webhook["metadata"]["name"], "--ignore-not-found")
-
-
-@contextmanager
-def _running(program: Path, config: Path, log: Path) -> Generator[None]:
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [program, f"--config={config}", f"--kubeconfig={kubeconfig()}"], stdout=sink, stderr=sink
-        )
-    try:
-        yield
-        assert process.poll() is None, log.read_text()[-2000:]
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        if process.poll() is None:
-            process.kill()
-            process.wait(10)
 
 
 def _answers(port: int) -> bool:
