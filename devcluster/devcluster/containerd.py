@@ -10,7 +10,7 @@ from devcluster.commands import run, run_fed
 from devcluster.layout import BUSYBOX_IMAGE, PAUSE_IMAGE, Layout
 from devcluster.oci import archive, bundle
 
-HINT = "see `devcluster logs containerd`"
+HINT = "run `devcluster up`, or see `devcluster logs containerd`"
 
 
 def ctr(layout: Layout, *arguments: str, stdin: bytes = b"") -> str:
