@@ -20,10 +20,12 @@ from llama_operator.status.pods import condition_of, containers, is_ready, of_ro
 def counted(row: Revision, spec: LlamaDeploymentSpec, seen: Observed, live: Object) -> tuple[Revision, Failure | None]:
     """Return the rollout with the crash that is seen now, if it is a new one, and the failure if it is one too many.
 
-    A group that has become ready since the last one ends the count: what follows is not a crash loop.
+    A group that has become ready since the last one ends the count: what follows is not a crash loop. Its leader tells,
+    for a worker is ready as soon as it has joined, while the leader may yet crash as it warms up.
     """
     pods = of_rollout(seen, live, row.number, going=True)
-    if row.crashed is not None and any(_ready_since(pod, row.crashed) for pod in pods):
+    leaders = of_rollout(replace(seen, workers=()), live, row.number)
+    if row.crashed is not None and any(_ready_since(pod, row.crashed) for pod in leaders):
         row = replace(row, crashes=0, crashed=None)
     for pod in pods:
         for state, at in _crashes(pod):

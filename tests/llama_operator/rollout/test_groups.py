@@ -134,6 +134,17 @@ def test_a_group_that_was_ready_meanwhile_begins_the_count_anew() -> None:
     assert world.running == 2
 
 
+def test_a_worker_that_has_joined_does_not_begin_the_count_anew() -> None:
+    """It is ready then, and its leader crashes as it warms up, each time."""
+    world = broken(progressDeadlineSeconds=100 * SECONDS)
+    for minute in (1, 2, 3):
+        worker = world.member(ready(a_pod("pod-1", age_minutes=-minute), after_seconds=30), 1)
+        world.pods = (worker,)
+        world.step()
+        see(world, worker, crashed(world, made=minute, at=minute + 0.9))
+    assert (world.running, world.outcomes()[2]) == (1, "RolledBack")
+
+
 def test_a_group_that_is_never_ready_fails_at_its_deadline() -> None:
     """A LeaderWorkerSet watches none, and would be waited for for ever."""
     world = broken()
