@@ -20,12 +20,16 @@ _CONFIG: Final = {
 }
 
 
-def write_model(folder: Path) -> Path:
-    """Write a config and the header of a safetensors file with so many parameters, without the parameters."""
+def write_model(folder: Path, *, file_bytes: int = 0, **config: Any) -> Path:
+    """Write a config and the header of a safetensors file with so many parameters, without the parameters.
+
+    With `file_bytes` the file is at least so long; keyword arguments are fields of the config.
+    """
     tensors = {"weight": {"dtype": "BF16", "shape": [PARAMETERS], "data_offsets": [0, 2 * PARAMETERS]}}
     header = json.dumps(tensors).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    (folder / "config.json").write_text(json.dumps(_CONFIG))
+    weights = len(header).to_bytes(8, "little") + header
+    (folder / "model.safetensors").write_bytes(weights.ljust(file_bytes, b"\0"))
+    (folder / "config.json").write_text(json.dumps(_CONFIG | config))
     return folder
 
 

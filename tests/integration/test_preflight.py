@@ -1,15 +1,18 @@
 """Preflight on the real API server, with exactly the rights that the chart gives: what it reads, holds and lets go."""
 
+import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.integration.hub import REPO, checked
+from tests.integration.hub import REPO, checked, write_model
 from tests.integration.operator_process import OperatorProcess
-from tests.support.cluster import LLAMA, Namespace
+from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.hub import HubServer
 from tests.support.kubectl import kubectl_ok
+from tests.support.nodes import another_node
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
@@ -58,13 +61,68 @@ def test_what_passes_is_claimed_at_the_commit_that_was_checked(space: Namespace,
         hub.repos[REPO].refs["main"] = commit
 
 
-def test_a_model_that_does_not_fit_is_told_with_numbers_and_a_way_out(space: Namespace) -> None:
+@pytest.mark.parametrize("lowered", ["maxConcurrentSequences", "maxContextTokens"])
+def test_a_model_that_does_not_fit_is_told_with_numbers_and_ways_out(space: Namespace, lowered: str) -> None:
     """Following the message is enough."""
     space.apply(checked(engine={"maxConcurrentSequences": 4000}))
     message = held(space, "ModelDoesNotFit")
     assert "needs 529.0 GiB (weights 1.9 GiB, KV cache 500.0 GiB for 4000 sequences" in message, message
-    proposed = int(message.partition("maxConcurrentSequences to ")[2].split()[0])
-    space.patch(LLAMA, "llama", {"spec": {"engine": {"maxConcurrentSequences": proposed}}})
+    proposed = int(message.partition(f"lower spec.engine.{lowered} to ")[2].split()[0])
+    space.patch(LLAMA, "llama", {"spec": {"engine": {lowered: proposed}}})
+    passes(space)
+
+
+def test_where_it_is_only_warned_everything_is_claimed(space: Namespace) -> None:
+    """With the same words in the condition."""
+    space.apply(checked(engine={"maxConcurrentSequences": 4000}, preflight={"mode": "warn"}))
+    row = space.condition("llama", "PreflightPassed", "False ModelDoesNotFit")
+    assert "for 4000 sequences" in row["message"]
+    space.there("deployment", "llama")
+    space.there("persistentvolumeclaim", "llama-cache")
+
+
+def test_a_model_that_the_engine_does_not_run_is_named(space: Namespace, hub: HubServer, tmp_path: Path) -> None:
+    """By its type, before a byte of its weights is fetched."""
+    hub.add_repo("org/translator", write_model(tmp_path, model_type="t5", architectures=["T5Model"]))
+    space.apply(checked(model={"repo": "org/translator"}))
+    assert "cannot run org/translator, which is t5 (T5Model)" in held(space, "UnsupportedArchitecture")
+    space.patch(LLAMA, "llama", {"spec": {"model": {"repo": REPO}}})
+    passes(space)
+
+
+def test_a_cache_that_the_model_does_not_fit_in_is_told(space: Namespace, hub: HubServer, tmp_path: Path) -> None:
+    """Before there is a volume, which could not shrink again."""
+    hub.add_repo("org/wide", write_model(tmp_path, file_bytes=4 * 2**20))
+    space.apply(checked(model={"repo": "org/wide"}, cache={"size": "1Mi"}))
+    assert "set spec.cache.size to 1Gi or more" in held(space, "CacheTooSmall")
+    space.patch(LLAMA, "llama", {"spec": {"cache": {"size": "1Gi"}}})
+    passes(space)
+
+
+def test_a_taint_that_is_not_tolerated_is_named(space: Namespace) -> None:
+    """With the node that would do otherwise; taken off, it does."""
+    mark, taint = {"llama-operator.dev/tainted": uuid4().hex[:8]}, "llama-operator.dev/team=other:NoSchedule"
+    with another_node(mark, 8) as node:
+        kubectl_ok("taint", "node", node, taint)
+        eventually("it is not new any more", lambda: taints(node) == [taint])
+        space.apply(checked(scheduling={"nodeSelector": mark}))
+        assert f"node {node} would do but has the taint {taint}" in held(space, "NodesTainted")
+        kubectl_ok("taint", "node", node, f"{taint}-")
+        passes(space)
+
+
+def taints(node: str) -> list[str]:
+    """The taints of a node, as kubectl takes them."""
+    rows = json.loads(kubectl_ok("get", "node", node, "-o", "json"))["spec"].get("taints", ())
+    return [f"{row['key']}={row.get('value', '')}:{row['effect']}" for row in rows]
+
+
+def test_more_cpus_than_any_node_has_are_told(space: Namespace) -> None:
+    """By what nodes have for pods, not by what is free."""
+    space.apply(checked(resources={"cpu": "100000"}))
+    message = held(space, "NodeTooSmall")
+    assert "it wants 100000 cpu, it has " in message, message
+    space.patch(LLAMA, "llama", {"spec": {"resources": {"cpu": "100m"}}})
     passes(space)
 
 
