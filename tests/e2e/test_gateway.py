@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llama_operator import names
+from tests.e2e.test_rotation import FIRST, SECOND, SOON, api_keys
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.predict import Answer, Server
 from tests.support.served import small_llama
@@ -76,6 +77,29 @@ def test_a_caller_that_may_not_wait_is_told_when_to_come_again(space: Namespace)
     assert len(answer.body["data"]) == 1
 
 
-def _ok(callers: Server) -> Answer | None:
-    answer = callers.predict(SHORT)
+def test_who_has_no_key_wakes_nothing(space: Namespace) -> None:
+    """The gateway refuses as a pod would, and the model sleeps on; a key wakes it, also one that has just come."""
+    space.apply(api_keys("web", site=FIRST))
+    selector = {"apiKeySecretSelector": {"matchLabels": {"llama-keys": "mine"}}}
+    scaling = {"minReplicas": 0, "idleSeconds": 6, "holdSeconds": 120}
+    space.apply(small_llama(NAME, scaling=scaling, auth=selector))
+    space.condition(NAME, "Available", "True Serving", seconds=180)
+    callers = service(space, NAME)
+    asleep(space)
+    refused = callers.predict(SHORT), callers.predict(SHORT, Authorization=f"Bearer {SECOND}")
+    assert [(one.status, one.body["error"]["code"]) for one in refused] == [
+        (401, "missing_api_key"),
+        (403, "wrong_api_key"),
+    ]
+    assert "Api-Key" in refused[0].headers["www-authenticate"]
+    assert gateway(space).metric("llama_gateway_requests_total", outcome="refused") == 2
+    assert gateway(space).metric("llama_gateway_wakes_total") == 0
+    space.condition(NAME, "Available", "False Asleep")
+    space.apply(api_keys("web", site=SECOND))
+    answer = eventually("the new key wakes it", lambda: _ok(callers, Authorization=f"Bearer {SECOND}"), seconds=SOON)
+    assert len(answer.body["data"]) == 1
+
+
+def _ok(callers: Server, **headers: str) -> Answer | None:
+    answer = callers.predict(SHORT, **headers)
     return answer if answer.status == 200 else None

@@ -28,6 +28,7 @@ from llama_operator.cluster.startup import StartupReports
 from llama_operator.cluster.usage import Usages
 from llama_operator.plan.cost import cost_of, is_due
 from llama_operator.plan.observed import Key, NodeOffer, Object, Observed, Ref, SecretFact, ref_of
+from llama_operator.plan.sleep import is_asked
 from llama_operator.plan.source import claims_of, secrets_of
 from llama_operator.plan.wanted import named_refs
 
@@ -80,9 +81,9 @@ class Observer:
             shared: whether its cache is shared, so that those of the namespace are looked at.
         """
         kinds = await self._kinds.served()
-        own, pods, fact, key_secrets, caches, downloads = await asyncio.gather(
+        own, (pods, gateways), fact, key_secrets, caches, downloads = await asyncio.gather(
             self._children(key, body, kinds, api_keys),
-            self._cluster.list(POD, key.namespace, labels=names.pod_selector(key.name)),
+            self._pods(key, gateways=api_keys is not None and is_asked(body)),
             self._secret(key, secret),
             self._key_secrets(key, api_keys),
             self._shared(key, wanted=shared),
@@ -114,6 +115,7 @@ class Observer:
             children=children,
             kinds=frozenset(resource.kind for resource in kinds),
             pods=tuple(pods),
+            gateways=tuple(gateways),
             downloads=downloads,
             replica_sets=sets,
             startup=startup,
@@ -157,6 +159,15 @@ class Observer:
         if not wanted:
             return ()
         return tuple(await self._cluster.list(POD, key.namespace, labels=names.shared_labels()))
+
+    async def _pods(self, key: Key, *, gateways: bool) -> tuple[Sequence[Object], Sequence[Object]]:
+        """Return the pods, and the gateway's where they are asked for."""
+        pods = self._cluster.list(POD, key.namespace, labels=names.pod_selector(key.name))
+        if not gateways:
+            return await pods, ()
+        return await asyncio.gather(
+            pods, self._cluster.list(POD, key.namespace, labels=names.gateway_selector(key.name))
+        )
 
     async def _routed(self, key: Key, body: Object, children: Mapping[Ref, Object], *, ready: bool) -> bool:
         if not ready or _is_available(body):

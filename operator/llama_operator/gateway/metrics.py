@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from llama_operator.gateway.decide import Mind, State
 
 PREFIX: Final = "llama_gateway"
-Outcome = Literal["forwarded", "expired", "full", "stopped", "lost", "hung_up"]
+Outcome = Literal["forwarded", "expired", "full", "stopped", "refused", "lost", "hung_up"]
 
 
 class Metrics:
@@ -19,8 +19,8 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         self._requests = Counter(
             f"{PREFIX}_requests",
-            "Requests that wake the model, by what became of them. expired, full, stopped: answered 503; lost: the "
-            "pod ended the connection; hung_up: the caller did.",
+            "Requests that ask for work, by what became of them. expired, full, stopped: answered 503; refused: 401 or "
+            "403, and they wake nothing; lost: the pod ended the connection; hung_up: the caller did.",
             ("outcome",),
             registry=registry,
         )

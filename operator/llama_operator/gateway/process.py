@@ -15,6 +15,7 @@ from llama_operator.errors import PortError
 from llama_operator.gateway.decide import Limits
 from llama_operator.gateway.gate import Gate
 from llama_operator.gateway.keeper import Keeper, Post
+from llama_operator.gateway.keys import Door
 from llama_operator.gateway.metrics import Metrics
 from llama_operator.gateway.proxy import pods
 from llama_operator.gateway.server import Gateway, Leaving, admin
@@ -61,7 +62,7 @@ async def serving(settings: Settings, cluster: Cluster) -> "AsyncGenerator[tuple
     post = Post(namespace=settings.namespace, lease=settings.lease, name=settings.name)
     async with pods(settings.upstream) as upstream:
         keeper = Keeper(cluster, post, upstream.knock, gate, metrics)
-        gateway = Gateway(gate=gate, pods=upstream, metrics=metrics)
+        gateway = Gateway(gate=gate, pods=upstream, metrics=metrics, door=Door(settings.api_keys_dir))
         keeping = asyncio.create_task(keeper.run(), name="keeper")
         try:
             async with (

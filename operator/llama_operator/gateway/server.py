@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from llama_operator.gateway.decide import Admission, State
 from llama_operator.gateway.gate import Gate, Passage, RefusedError
 from llama_operator.gateway.keeper import Keeper
+from llama_operator.gateway.keys import CHALLENGE, Door, Refusal
 from llama_operator.gateway.metrics import Metrics, Outcome
 from llama_operator.gateway.proxy import LostError, NotConnectedError, Pods
 
@@ -24,6 +25,10 @@ _SAID: Final[dict[Admission, tuple[Outcome, str, str]]] = {
 }
 
 
+_TYPES: Final = {401: "authentication_error", 403: "permission_error"}
+"""What OpenAI calls an error with this status."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """Answers for one model, whether its pods run or not."""
@@ -31,6 +36,7 @@ class Gateway:
     gate: Gate
     pods: Pods
     metrics: Metrics
+    door: Door
 
     def app(self) -> web.Application:
         """Return the application for callers."""
@@ -41,6 +47,9 @@ class Gateway:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method not in _WAKING:
             return await self._look(request)
+        if refusal := self.door.refusal(request.headers.get("Authorization")):
+            self.metrics.count("refused")
+            return _refused(refusal)
         outcome: Outcome = "hung_up"
         try:
             with self.gate.request() as passage:
@@ -110,9 +119,17 @@ class Leaving:
     begun: bool = False
 
 
-def _error(status: int, code: str, message: str, *, retry_after: int | None = None) -> web.Response:
+def _refused(refusal: Refusal) -> web.Response:
+    response = _error(refusal.status, refusal.code, refusal.message, param="Authorization")
+    response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
+
+
+def _error(
+    status: int, code: str, message: str, *, param: str | None = None, retry_after: int | None = None
+) -> web.Response:
     """Return an error in the form of the predict contract, which holds that of OpenAI's as well."""
-    error = {"code": code, "param": None, "message": message, "type": "server_error"}
+    error = {"code": code, "param": param, "message": message, "type": _TYPES.get(status, "server_error")}
     body: dict[str, Any] = {"status": "error", "data": None, "message": message, "error": error}
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return web.json_response(body, status=status, headers=headers)

@@ -1,5 +1,6 @@
 """Settings of a gateway, which the operator writes into its Deployment: `LLAMA_GATEWAY_*` variables."""
 
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -21,6 +22,9 @@ class Settings(BaseSettings):
     hold_seconds: NonNegativeFloat = Field(description="How long a request waits for pods before it is answered 503.")
     max_held_requests: PositiveInt = Field(description="Requests that wait at once; the next one is answered 503.")
     at_once: PositiveInt = Field(description="Requests that are let through together of those that had to wait.")
+    api_keys_dir: Path | None = Field(
+        default=None, description="Folder of API keys, one a file; unset: whoever gets here may wake the model."
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the model's callers; 0: any.")
     admin_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz, /metrics; 0: any.")
     leave_seconds: NonNegativeFloat = Field(

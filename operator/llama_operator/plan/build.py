@@ -64,6 +64,8 @@ def build_plan(
     held = (*waiting, *(claims if preflight is not None and preflight.holds else ()))
     if foreign:
         held = (*new, *(ref for ref in map(ref_of, cache) if ref not in seen.children))
+    if wanted_refs(seen.key).keys in foreign:
+        held = (*held, sleep.gateway_ref(seen.key))  # nothing is made that would trust what is in it
     left = bool(foreign) or ref_of(workload) in held
     known = replace(before if left else after, surges=surging(workload))
     notes = tuple(stamped(revisions.written(row, seen.key, seen.body)) for row in known.revisions)

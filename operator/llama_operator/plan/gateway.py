@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llama_operator import names
-from llama_operator.plan import activity, sleep
+from llama_operator.plan import activity, keys, sleep
 from llama_operator.plan.objects import answering, metadata
 from llama_operator.plan.observed import Key, Object, Observed, Ref
 from llama_operator.plan.settings import PlanSettings
@@ -143,12 +143,14 @@ def _pod(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings) -> dict[st
             "runAsUser": names.RUN_AS,
             "runAsGroup": names.RUN_AS,
             "seccompProfile": {"type": "RuntimeDefault"},
+            **({"fsGroup": names.RUN_AS} if keys.required(spec) else {}),
         },
         "topologySpreadConstraints": [spread],
         "containers": [_container(spec, key, settings, stop_seconds)],
     }
     secrets = (spec.pod_template.get("spec") or {}).get("imagePullSecrets")
-    return {**pod, "imagePullSecrets": secrets} if secrets else pod
+    more = {"imagePullSecrets": secrets, "volumes": keys.volumes(spec, key.name)}
+    return {**pod, **{name: rows for name, rows in more.items() if rows}}
 
 
 def _container(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings, stop_seconds: int) -> dict[str, Any]:
@@ -166,8 +168,10 @@ def _container(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings, stop
         "ADMIN_PORT": _ADMIN_PORT,
         "LEAVE_SECONDS": _LEAVE_SECONDS,
         "STOP_SECONDS": stop_seconds,
+        **({"API_KEYS_DIR": names.KEYS_DIR} if keys.required(spec) else {}),
     }
     memory = _BASE_MIB + scaling.max_held_requests * _HELD_KIB // 1024
+    mounts = keys.mounts(spec)
     return {
         "name": "gateway",
         "image": settings.gateway_image,
@@ -190,6 +194,7 @@ def _container(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings, stop
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
+        **({"volumeMounts": mounts} if mounts else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""API keys: the Secrets that a spec selects → the one Secret that the pods mount.
+"""API keys: the Secrets that a spec selects → the one Secret that the pods mount, and a gateway before them.
 
 The values pass through here as they came, base64, and are shown nowhere: not in a digest, a message or a repr.
 """
@@ -11,7 +11,9 @@ from typing import Any, Final
 from llama_operator import names
 from llama_operator.plan.objects import metadata
 from llama_operator.plan.observed import Key, Object
+from llama_operator.spec.model import LlamaDeploymentSpec
 
+_VOLUME: Final = "api-keys"
 _NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
@@ -47,6 +49,23 @@ def _rows(secrets: Sequence[Object]) -> Iterator[tuple[str, str, str]]:
         rows: Mapping[str, str] = secret.get("data") or {}
         for key, value in sorted(rows.items()):
             yield secret["metadata"]["name"], key, value
+
+
+def required(spec: LlamaDeploymentSpec) -> bool:
+    """Whether callers need a key."""
+    return spec.auth.api_key_secret_selector is not None
+
+
+def volumes(spec: LlamaDeploymentSpec, name: str) -> list[dict[str, Any]]:
+    """Return the volume with the keys of the LlamaDeployment `name`, where callers need one."""
+    # Optional: without the Secret the folder is empty, and nobody is let in.
+    source = {"secretName": names.api_keys(name), "optional": True, "defaultMode": 0o440}
+    return [{"name": _VOLUME, "secret": source}] if required(spec) else []
+
+
+def mounts(spec: LlamaDeploymentSpec) -> list[dict[str, Any]]:
+    """Return where a container has that volume."""
+    return [{"name": _VOLUME, "mountPath": names.KEYS_DIR, "readOnly": True}] if required(spec) else []
 
 
 def secret(keys: ApiKeys, key: Key, owner: Object) -> dict[str, Any]:

@@ -86,12 +86,13 @@ class Observed:
 
     `children` holds each object with the LlamaDeployment's label or with a name that the plan would use, owned by it or
     not; `pods` its pods, and `workers` those of them that only compute for another, once they are told apart
-    (`plan.groups`); `downloads` those that fill shared caches of its namespace; `replica_sets` those of its Deployment,
-    while a pod is not ready; `startup` the parsed `/startupz` report of each pod that answered, by pod name; `events`
-    the newest Warning events of its pods and children, and those of images that were pulled for pods that are not
-    ready; `routed` is False while a pod is ready and the Service is seen to lead to none, which is looked at until it
-    is available; `kinds` are the kinds of other projects that the cluster knows; `usage` what pods have done, by name,
-    read only when it is to be counted; `key_secrets` the Secrets with API keys, None where the spec selects none.
+    (`plan.groups`); `gateways` those in front of them, where they read API keys; `downloads` those that fill shared
+    caches of its namespace; `replica_sets` those of its Deployment, while a pod is not ready; `startup` the parsed
+    `/startupz` report of each pod that answered, by pod name; `events` the newest Warning events of its pods and
+    children, and those of images that were pulled for pods that are not ready; `routed` is False while a pod is ready
+    and the Service is seen to lead to none, which is looked at until it is available; `kinds` are the kinds of other
+    projects that the cluster knows; `usage` what pods have done, by name, read only when it is to be counted;
+    `key_secrets` the Secrets with API keys, None where the spec selects none.
     """
 
     key: Key
@@ -103,6 +104,7 @@ class Observed:
     replica_sets: tuple[Object, ...] = ()
     startup: Mapping[str, Object] = field(default_factory=dict[str, Object])
     routed: bool = True
+    gateways: tuple[Object, ...] = ()
     downloads: tuple[Object, ...] = ()
     secret: SecretFact | None = None
     key_secrets: tuple[Object, ...] | None = field(default=None, repr=False)

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from llama_operator import names
 from llama_operator.names import Env
-from llama_operator.plan import engines, gpu, source
+from llama_operator.plan import engines, gpu, keys, source
 from llama_operator.plan.merge import merge
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.rollout import golden_json
 
 _DRAIN_MARGIN_SECONDS: Final = 10
-_TMP, _SHM, _KEYS = "tmp", "shm", "api-keys"
+_TMP, _SHM = "tmp", "shm"
 
 
 def template(spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settings: PlanSettings) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _container(
             *source.mounts(spec),
             {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108  (the pod's own)
             {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
-            *([{"name": _KEYS, "mountPath": names.KEYS_DIR, "readOnly": True}] if _has_keys(spec) else []),
+            *keys.mounts(spec),
             *([{"name": engines.HANDOVER, "mountPath": engines.HANDOVER_DIR}] if elsewhere else []),
         ],
     }
@@ -155,7 +155,7 @@ def environment(spec: LlamaDeploymentSpec, name: str, revision: str, settings: P
         Env.DRAIN_SECONDS: str(drain),
         **_nodes(spec),
         Env.GOLDEN_PROMPTS: _golden(spec),
-        Env.API_KEYS_DIR: names.KEYS_DIR if _has_keys(spec) else None,
+        Env.API_KEYS_DIR: names.KEYS_DIR if keys.required(spec) else None,
     }
     return {str(key): value for key, value in {**values, **engines.of(spec).env}.items() if value is not None}
 
@@ -180,18 +180,9 @@ def _volumes(spec: LlamaDeploymentSpec, name: str, revision: str) -> list[dict[s
         *source.volumes(spec, name, revision),
         {"name": _TMP, "emptyDir": {}},
         {"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}},
-        *([_keys_volume(name)] if _has_keys(spec) else []),
+        *keys.volumes(spec, name),
         *([{"name": engines.HANDOVER, "emptyDir": {}}] if engines.of(spec).beside else []),
     ]
-
-
-def _has_keys(spec: LlamaDeploymentSpec) -> bool:
-    return spec.auth.api_key_secret_selector is not None
-
-
-def _keys_volume(name: str) -> dict[str, Any]:
-    # Optional: without the Secret the folder is empty, and the server lets nobody in.
-    return {"name": _KEYS, "secret": {"secretName": names.api_keys(name), "optional": True, "defaultMode": 0o440}}
 
 
 def _probe(path: str, **timing: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def touched(seen: Observed, keys: Ref) -> dict[str, dict[str, str]]:
     """Return the annotations to set, by pod: of pods that wait for a token, and of all that read the Secret `keys`."""
     found: dict[str, dict[str, str]] = {}
     mounting = (pod for pod in seen.downloads if sharing.mounts_secret(pod, seen.secret))
-    for pod in (*seen.pods, *seen.workers, *mounting):
+    for pod in (*seen.pods, *seen.workers, *seen.gateways, *mounting):
         stale = dict(_stale(pod, seen, seen.children.get(keys)))
         if stale:
             found[pod["metadata"]["name"]] = stale

@@ -280,6 +280,17 @@ async def test_api_keys_are_those_of_the_selector_and_of_opaque_secrets() -> Non
     assert [row["metadata"]["name"] for row in seen.key_secrets or ()] == ["mine"]
 
 
+async def test_gateways_are_seen_where_they_read_keys() -> None:
+    """To be told of a change; else nobody pays for the request."""
+    metadata = {"name": "gateway", "namespace": KEY.namespace, "labels": names.gateway_selector(KEY.name)}
+    cluster = FakeCluster({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+    sleepy = a_body(scaling={"minReplicas": 0})
+    seen = await look(cluster, body=sleepy, api_keys="keys=a")
+    assert [pod["metadata"]["name"] for pod in seen.gateways] == ["gateway"]
+    assert (await look(cluster, body=sleepy)).gateways == ()
+    assert (await look(cluster, api_keys="keys=a")).gateways == ()
+
+
 async def test_the_keys_of_a_spec_that_selects_none_any_more_are_seen() -> None:
     """They are to go, and no list tells of them; where no rollout had any, nothing is read."""
     with_keys = a_body(auth={"apiKeySecretSelector": {"matchLabels": {"keys": "a"}}})

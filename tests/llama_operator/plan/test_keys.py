@@ -137,11 +137,47 @@ def test_a_way_back_to_pods_with_keys_finds_them() -> None:
 
 
 def test_somebody_elses_secret_of_that_name_is_left_alone() -> None:
-    """And no pod is made that would trust what is in it."""
+    """And no pod is made that would trust what is in it, nor a gateway."""
     taken = {**a_secret("llama-api-keys", web="x"), "apiVersion": "v1", "kind": "Secret"}
-    found = plan(observed(body=BODY, children=[taken], key_secrets=()))
+    sleepy = a_body(auth=SELECTOR, scaling={"minReplicas": 0})
+    found = plan(observed(body=sleepy, children=[taken], key_secrets=()))
     assert found.foreign == (KEYS,)
     assert {obj["kind"] for obj in found.apply}.isdisjoint({"Secret", "Deployment"})
+
+
+def test_the_gateway_mounts_what_the_pods_do() -> None:
+    """It wakes no model for who has no key; without a selector it is as it was before there were keys."""
+    sleepy = {"scaling": {"minReplicas": 0}}
+    with_keys, without = gateway_pod(**sleepy, auth=SELECTOR), gateway_pod(**sleepy)
+    (container,), (before,) = with_keys["containers"], without["containers"]
+    assert with_keys["volumes"] == [row for row in pod_spec(auth=SELECTOR)["volumes"] if row["name"] == "api-keys"]
+    (mount,) = container["volumeMounts"]
+    assert {"name": "LLAMA_GATEWAY_API_KEYS_DIR", "value": mount["mountPath"]} in container["env"]
+    # Its files belong to a group, which the gateway has to be of.
+    assert with_keys["securityContext"]["fsGroup"] == with_keys["securityContext"]["runAsGroup"]
+    assert {"volumes", "fsGroup"}.isdisjoint({*without, *without["securityContext"]})
+    assert "volumeMounts" not in before
+
+
+def gateway_pod(**spec: Any) -> dict[str, Any]:
+    """The pods of a gateway."""
+    secrets = () if "auth" in spec else None
+    return next(
+        obj["spec"]["template"]["spec"]
+        for obj in plan(observed(body=a_body(**spec), key_secrets=secrets)).desired
+        if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "llama-gateway"
+    )
+
+
+def test_a_gateway_is_told_of_each_version_as_well() -> None:
+    """Else a new key would be refused in front of pods that know it."""
+    secret = a_secret("a", web="one")
+    stored = [{**obj, "metadata": {**obj["metadata"], "resourceVersion": "7"}} for obj in live(secret)]
+    stored = [obj for obj in stored if obj["kind"] == "Secret"]
+    up = running(a_pod("gateway"))
+    up["spec"]["volumes"] = gateway_pod(scaling={"minReplicas": 0}, auth=SELECTOR)["volumes"]
+    seen = replace(observed(body=BODY, children=stored, key_secrets=(secret,)), gateways=(up,))
+    assert plan(seen).touch == {"gateway": {names.ANNOTATION_KEYS_SEEN: "7"}}
 
 
 def test_pods_are_told_once_of_each_version() -> None:
