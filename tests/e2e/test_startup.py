@@ -15,6 +15,19 @@ from tools.generate import NAMESPACE
 
 pytestmark = pytest.mark.cluster
 NAME: Final = "llama"
+FILLS_SHARED_MEMORY: Final = """
+import mmap, os
+number, size = os.open("/dev/shm/part", os.O_RDWR | os.O_CREAT), 96 << 20
+os.ftruncate(number, size)
+part = mmap.mmap(number, size)
+for at in range(0, size, mmap.PAGESIZE):
+    part[at] = 1
+os.unlink("/dev/shm/part")
+os.execvp("llama-inference", ["llama-inference", "serve"])
+"""
+"""As ranks that exchange data would; the server follows where there was room."""
+FILLS_A_GPU: Final = "raise SystemExit('torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.')"
+"""In the words and with the code of a server for which a GPU is too small, for here is none."""
 STAGES: Final = [
     "Preflight",
     "Scheduling",
@@ -59,6 +72,11 @@ def cached_in(size: str) -> dict[str, Any]:
     mount = {"name": "small", "mountPath": CACHE_DIR}
     volume = {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
     return {"spec": {"containers": [{"name": CONTAINER, "volumeMounts": [mount]}], "volumes": [volume]}}
+
+
+def first_running(program: str) -> dict[str, Any]:
+    """A podTemplate whose server's container runs a program of Python in the server's place."""
+    return {"spec": {"containers": [{"name": CONTAINER, "command": ["python3", "-c", program]}]}}
 
 
 def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(space: Namespace, own: OwnRepo) -> None:
@@ -120,3 +138,22 @@ def test_too_little_memory_to_load_is_told_and_more_suffices(space: Namespace) -
     assert "raise spec.resources.memoryLimit (it is 420Mi)" in killed["message"]
     space.patch(LLAMA, NAME, {"spec": {"resources": {"memoryLimit": "3Gi"}}})
     space.condition(NAME, "Available", "True Serving", seconds=180)
+
+
+def test_too_little_shared_memory_is_told_and_more_suffices(space: Namespace) -> None:
+    """A page of /dev/shm that there is no room for kills the server; its size is the field to raise."""
+    space.apply(small_llama(NAME, podTemplate=first_running(FILLS_SHARED_MEMORY), rollout={"strategy": "Recreate"}))
+    killed = space.condition(NAME, "ModelLoaded", "False SharedMemoryTooSmall", seconds=120)
+    assert "raise spec.resources.sharedMemory (it is 64Mi)" in killed["message"]
+    space.patch(LLAMA, NAME, {"spec": {"resources": {"sharedMemory": "128Mi"}}})
+    space.condition(NAME, "Available", "True Serving", seconds=120)
+
+
+def test_too_little_memory_of_a_gpu_is_told_by_the_servers_last_words(space: Namespace) -> None:
+    """The kubelet hands them on; what asks for less of a GPU is the fix."""
+    space.apply(small_llama(NAME, podTemplate=first_running(FILLS_A_GPU), rollout={"strategy": "Recreate"}))
+    told = space.condition(NAME, "ModelLoaded", "False GpuOutOfMemory", seconds=120)
+    assert "CUDA out of memory. Tried to allocate 2.00 GiB" in told["message"]
+    assert "raise spec.resources.gpu.count (it is 1)" in told["message"]
+    space.patch(LLAMA, NAME, {"spec": {"podTemplate": None}})
+    space.condition(NAME, "Available", "True Serving", seconds=120)
