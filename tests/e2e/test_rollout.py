@@ -19,6 +19,11 @@ pytestmark = pytest.mark.cluster
 NAME = "llama"
 GOLDEN = {"name": "greeting", "prompt": "Hello", "parameters": {"max_new_tokens": 16}, "expect": {"equals": "never"}}
 UNKNOWN = {"model": {"revision": "no-such-branch"}, "preflight": {"mode": "off"}}
+NOWHERE = {
+    "scheduling": {"nodeSelector": {"llama-operator.dev/test": "nowhere"}},
+    "rollout": {"progressDeadlineSeconds": 10},
+    "preflight": {"mode": "off"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def pods(space: Namespace, name: str = NAME) -> set[str]:
 def reset(space: Namespace) -> None:
     """Put the spec back to what it was at first."""
     spec = space.there(LLAMA, NAME)["spec"]
-    gone = {path: None for path in ("engine", "generation", "rollout", "preflight") if path in spec}
+    gone = {path: None for path in ("engine", "generation", "rollout", "preflight", "scheduling") if path in spec}
     space.patch(LLAMA, NAME, {"spec": {**gone, "model": {"revision": "main"}}})
     space.condition(NAME, "Degraded", "False AllWell", seconds=120)
     space.condition(NAME, "Progressing", "False Settled", seconds=120)
@@ -69,8 +74,9 @@ def reset(space: Namespace) -> None:
         ({"engine": {"args": ["--no-such-option"]}}, "Crashing", "No such option"),
         ({"rollout": {"goldenPrompts": [GOLDEN]}}, "GoldenPromptFailed", "greeting"),
         (UNKNOWN, "RevisionNotFound", "no-such-branch"),
+        (NOWHERE, "DeadlineExceeded", "it made no progress for 10 seconds"),
     ],
-    ids=["crash loop", "golden prompt", "model does not load"],
+    ids=["crash loop", "golden prompt", "model does not load", "no node in time"],
 )
 def test_a_bad_revision_is_rolled_back_by_itself_while_the_old_pods_go_on_answering(
     home: Namespace, change: dict[str, Any], reason: str, words: str

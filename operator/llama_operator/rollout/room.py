@@ -28,7 +28,10 @@ def is_asked(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: Pl
 
 
 def has_room(spec: LlamaDeploymentSpec, plan: Plan, room: Room) -> bool | None:
-    """Return whether one pod more finds its GPUs; None if that cannot be seen, or no pods are to change."""
+    """Return whether one pod more finds its GPUs; None if that cannot be seen, or no pods are to change.
+
+    None as well where no node would do whatever went: an old pod would stop in vain, and what serves with it.
+    """
     if room.nodes is None or room.pods is None:
         return None
     wanted = _workload(plan)
@@ -36,10 +39,13 @@ def has_room(spec: LlamaDeploymentSpec, plan: Plan, room: Room) -> bool | None:
         return None
     pod, gpu = read(wanted["spec"]["template"]["spec"]), spec.resources.gpu
     needs = pod.requests.get(gpu.resource_name, Decimal(0))
+    nodes = suitable(pod, gpu, room.nodes)
+    if not nodes:
+        return None
     taken = _taken(room.pods, gpu.resource_name)
     free = (
         amounts(node.allocatable).get(gpu.resource_name, Decimal(0)) - taken.get(node.name, Decimal(0))
-        for node in suitable(pod, gpu, room.nodes)
+        for node in nodes
     )
     return any(count >= needs for count in free) and _admitted(pod, gpu.resource_name, room.quotas or ())
 

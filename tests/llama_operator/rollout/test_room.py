@@ -48,9 +48,15 @@ def test_free_is_what_no_pod_holds() -> None:
 
 def test_the_gpus_must_be_on_one_node_that_would_do() -> None:
     """One here and one there are none; another product's do not count."""
-    halves = (a_node("a", gpus=1), a_node("b", gpus=1))
-    assert room(nodes=halves) is False
-    assert room(nodes=(a_node(product="Tesla-T4"),)) is False
+    pods = (a_pod_on("a", 7), a_pod_on("b", 7))
+    assert room(*pods, nodes=(a_node("a"), a_node("b"))) is False
+    assert room(*pods, nodes=(a_node("a"), a_node("b"), a_node("c", product="Tesla-T4"))) is False
+
+
+def test_no_pod_stops_where_none_could_start() -> None:
+    """Preflight tells of it; where it only warns, or is off, what serves goes on."""
+    assert room(nodes=(a_node("a", gpus=1), a_node("b", gpus=1))) is None
+    assert room(nodes=(a_node(product="Tesla-T4"),)) is None
 
 
 def test_a_quota_that_is_used_up_leaves_no_room() -> None:
