@@ -23,7 +23,7 @@ def kubeconfig() -> Path:
 
 
 def eventually(what: str, probe: Callable[[], T | None], *, seconds: float = 30, shows: Callable[[], Any] = str) -> T:
-    """Return the first value of `probe` that is not None or False, asking until then.
+    """Return the first true value of `probe`, asking until then: an empty list is none, nor is an empty text.
 
     Raises:
         AssertionError: after `seconds`, with what `shows` returns: the last thing that was seen.
@@ -31,7 +31,7 @@ def eventually(what: str, probe: Callable[[], T | None], *, seconds: float = 30,
     deadline = time.monotonic() + seconds
     while True:
         found = probe()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {shows()}")
