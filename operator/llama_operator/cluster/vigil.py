@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -131,7 +132,8 @@ class Vigil:
 
     def _open(self, thing: Awaited, watch: _Watch) -> None:
         if self._group is not None:
-            watch.task = self._group.create_task(self._hold(thing, watch), name=f"watch {thing}")
+            # In a context of its own: what it logs is not about the one who waits first.
+            watch.task = self._group.create_task(self._hold(thing, watch), name=f"watch {thing}", context=Context())
 
     async def _hold(self, thing: Awaited, watch: _Watch) -> None:
         """Watch, again and again: a watch ends by itself, and is not the only one to end it."""

@@ -14,6 +14,7 @@ from llama_operator.cluster.client import connected
 from llama_operator.cluster.nodes import Nodes
 from llama_operator.cluster.resources import NODE, QUOTA, SECRET
 from llama_operator.cluster.vigil import Vigil
+from llama_operator.handlers.logs import about
 from llama_operator.plan.awaited import Awaited
 from llama_operator.plan.observed import Key
 from tests.support.cluster import write_kubeconfig
@@ -165,6 +166,26 @@ async def test_a_watch_that_is_refused_ends_nothing(watching: Watching, caplog: 
     words = [row.getMessage() for row in caplog.records if row.name.endswith("vigil")]
     (said,) = words
     assert said.startswith("Secrets are not watched, and looked at now and then instead: secrets is forbidden: cannot")
+
+
+async def test_what_a_watch_logs_is_about_none_of_those_who_wait(
+    watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is opened while one of them is worked on, and outlives that."""
+    caplog.set_level(logging.INFO)
+    said: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.name.endswith("vigil"):
+            said.put_nowait(about.get())
+        return True
+
+    caplog.handler.addFilter(note)
+    watching.api.refused.add("secrets")
+    about.set(str(A))
+    watching.vigil.awaits(A, frozenset({TOKEN}))
+    assert await asyncio.wait_for(said.get(), 10) is None
+    caplog.handler.removeFilter(note)
 
 
 async def test_what_nobody_judges_by_wakes_nobody(watching: Watching) -> None:
