@@ -8,9 +8,10 @@ from llama_operator.names import CACHE_DIR, CONTAINER
 from tests.support import models
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.kubectl import kubectl_ok
-from tests.support.own_repo import OwnRepo
+from tests.support.own_repo import WEIGHTS, OwnRepo
 from tests.support.predict import Server
 from tests.support.served import small_llama
+from tests.support.small_volume import other_weights
 from tools.generate import NAMESPACE
 
 pytestmark = pytest.mark.cluster
@@ -103,6 +104,22 @@ def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(
     assert all(f'llama_operator_startup_stage_seconds_count{{stage="{name}"}}' in written for name in STAGES)
     starting = [line for line in written.splitlines() if line.startswith("llama_operator_starting")]
     assert not [line for line in starting if space.name in line], "what is over is named no more"
+
+
+def test_weights_that_arrive_spoilt_are_never_served_and_fetched_anew(space: Namespace, own: OwnRepo) -> None:
+    """Each file is held against the Hub's hash, and what is not that is thrown away, whole."""
+    with other_weights(1) as (folder,):
+        own.publish(folder)
+        weights = models.models_dir() / folder / WEIGHTS
+        right = weights.read_bytes()
+        weights.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+        space.apply(small_llama(NAME, own.name))
+        eventually("it is fetched anew", lambda: len(own.transfers) >= 2, seconds=90)
+        assert {record.range for record in own.transfers} == {None}
+        told = {row["type"]: row["status"] for row in space.there(LLAMA, NAME)["status"]["conditions"]}
+        assert (told["ModelCached"], told["Available"]) == ("False", "False")
+        weights.write_bytes(right)
+        space.condition(NAME, "Available", "True Serving", seconds=120)
 
 
 def test_a_full_disk_is_told_with_numbers_before_the_first_byte(space: Namespace, own: OwnRepo) -> None:
