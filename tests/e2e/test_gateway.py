@@ -35,16 +35,18 @@ def asleep(space: Namespace) -> None:
     eventually("no pods", lambda: not space.list("pods", selector), seconds=60)
 
 
-def gateway(space: Namespace) -> Server:
-    """The metrics of the gateway's one pod."""
+def counted(space: Namespace, name: str, **labels: str) -> float:
+    """A metric of all of the gateway's pods together."""
     selector = ",".join(f"{key}={value}" for key, value in names.gateway_selector(NAME).items())
-    (pod,) = space.list("pods", selector)
-    return Server(pod["status"]["podIP"], 8081)
+    pods = (pod for pod in space.list("pods", selector) if "deletionTimestamp" not in pod["metadata"])
+    return sum(Server(pod["status"]["podIP"], 8081).metric(name, **labels) for pod in pods)
 
 
-def test_a_sleeping_model_wakes_once_for_two_hundred_callers(space: Namespace) -> None:
-    """At the same address as ever; each is answered, and the server was asked once for each."""
-    space.apply(sleepy(holdSeconds=120))
+@pytest.mark.parametrize("gateways", [1, 2])
+def test_a_sleeping_model_wakes_once_for_two_hundred_callers(space: Namespace, gateways: int) -> None:
+    """At the same address as ever, by whichever gateway; each is answered, the server was asked once for each."""
+    space.apply(sleepy(holdSeconds=120, gatewayReplicas=gateways))
+    eventually("all gateways answer", lambda: _answering(space) == gateways, seconds=120)
     space.condition(NAME, "Available", "True Serving", seconds=180)
     callers = service(space, NAME)
     asleep(space)
@@ -56,8 +58,8 @@ def test_a_sleeping_model_wakes_once_for_two_hundred_callers(space: Namespace) -
     assert len({answer.body["id"] for answer in answers}) == CALLERS
     pods = service(space, names.pods_service(NAME))
     assert pods.metric("llama_inference_http_requests_total", route="/predict") == CALLERS
-    assert gateway(space).metric("llama_gateway_wakes_total") == 1
-    assert gateway(space).metric("llama_gateway_requests_total", outcome="forwarded") == CALLERS
+    assert counted(space, "llama_gateway_wakes_total") == 1
+    assert counted(space, "llama_gateway_requests_total", outcome="forwarded") == CALLERS
     space.condition(NAME, "Available", "True Serving")
 
 
@@ -92,12 +94,16 @@ def test_who_has_no_key_wakes_nothing(space: Namespace) -> None:
         (403, "wrong_api_key"),
     ]
     assert "Api-Key" in refused[0].headers["www-authenticate"]
-    assert gateway(space).metric("llama_gateway_requests_total", outcome="refused") == 2
-    assert gateway(space).metric("llama_gateway_wakes_total") == 0
+    assert counted(space, "llama_gateway_requests_total", outcome="refused") == 2
+    assert counted(space, "llama_gateway_wakes_total") == 0
     space.condition(NAME, "Available", "False Asleep")
     space.apply(api_keys("web", site=SECOND))
     answer = eventually("the new key wakes it", lambda: _ok(callers, Authorization=f"Bearer {SECOND}"), seconds=SOON)
     assert len(answer.body["data"]) == 1
+
+
+def _answering(space: Namespace) -> int:
+    return space.there("deployment", names.gateway(NAME)).get("status", {}).get("readyReplicas", 0)
 
 
 def _ok(callers: Server, **headers: str) -> Answer | None:

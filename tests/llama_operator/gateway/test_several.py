@@ -56,6 +56,7 @@ async def test_one_that_is_busy_keeps_the_model_awake_for_the_other(gateway: Sta
             await until(lambda: one.model.asked)
             before = len(one.cluster.writes)
             await until(lambda: len(one.cluster.writes) > before + 12)  # three times idleSeconds
+            assert await two.metric("llama_gateway_sleeps_total") == 0
             assert (one.lease.wanted, one.lease.pods) == (True, Pods.AWAKE)
             finish.set()
             assert await waiting == (200, b"done")
