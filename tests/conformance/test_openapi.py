@@ -27,6 +27,8 @@ CALLED: Final = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
 FAILING: Final = '[{"prompt": "x", "expect": {"equals": "y"}}]'
+PATIENCE_S: Final = 60
+"""An answer of the native engine takes seconds where other tests compute beside it."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def call_all(process: Process, label: str, mode: str, how: settings = CALLED) ->
     @given(case=operation(process, label).as_strategy(generation_mode=GenerationMode(mode)))
     def run(case: Any) -> None:
         named(case, len(seen))
-        answer = case.call_and_validate(base_url=process.url, **checks())
+        answer = case.call_and_validate(base_url=process.url, timeout=PATIENCE_S, **checks())
         seen.append(answer.status_code)
 
     run()

@@ -148,7 +148,7 @@ def test_it_scales(space: Namespace) -> None:
 def test_nothing_is_written_where_nothing_changed(space: Namespace, api: ApiProxy) -> None:
     """A look at a settled deployment is reads alone, and without a cause there is none."""
     settled(space)
-    quiet(api, space)
+    eventually("the last of its events is done with", lambda: not quiet(api, space))
     assert quiet(api, space) == []
     before, asked = versions(space), len(api.about(space.name))
     space.run("label", LLAMA, "llama", "mine=1")
