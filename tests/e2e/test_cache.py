@@ -73,6 +73,22 @@ def test_a_second_one_that_shares_the_cache_downloads_nothing(space: Namespace, 
     eventually("and its Job", lambda: not space.list("jobs"), seconds=60)
 
 
+def test_a_download_whose_pod_is_lost_goes_on_in_another_one_at_its_byte(space: Namespace, own: OwnRepo) -> None:
+    """What the first had written is on the volume; the next asks the Hub for what is missing alone."""
+    own.fault("stall", after=200_000, times=1)
+    space.apply(small_llama("llama", own.name, cache=SHARED))
+    space.condition("llama", "ModelCached", "False DownloadStalled", seconds=90)
+    (lost,) = space.list("pods", CLAIMS)
+    space.run("delete", "pod", lost["metadata"]["name"])
+    serves(space, "llama")
+    first, second = own.transfers
+    assert (first.range, first.sent) == (None, 200_000)
+    start = int((second.range or "").removeprefix("bytes=").removesuffix("-"))
+    # What stood in a buffer of the process that was lost is fetched again, and nothing else.
+    assert 0 < start <= first.sent
+    assert (second.range, second.sent) == (f"bytes={start}-", 499_048 - start)
+
+
 def test_another_revision_is_fetched_beside_and_switched_to(space: Namespace, own: OwnRepo) -> None:
     """The old pods answer from the old volume until the new ones are ready; then that volume goes."""
     own.publish(models.SMOLLM2, revision="next")
