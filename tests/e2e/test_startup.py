@@ -1,5 +1,6 @@
 """From the spec to the first answer: each stage in the status, and what stops on the way is named with its fix."""
 
+import re
 from typing import Any, Final
 
 import pytest
@@ -53,6 +54,14 @@ def stage(space: Namespace, name: str) -> dict[str, Any]:
     return next((row for row in startup(space).get("stages", ()) if row["name"] == name), {})
 
 
+def column(space: Namespace, title: str) -> str:
+    """What kubectl get shows under a title."""
+    heads, row = space.run("get", LLAMA, NAME).splitlines()
+    begin = heads.index(title)
+    end = re.compile(r"\S+\s+").match(heads, begin)
+    return row[begin : end.end() if end else None].strip()
+
+
 def warnings(space: Namespace) -> dict[str, str]:
     """The reason and message of each Warning event of the LlamaDeployment."""
     uid = space.there(LLAMA, NAME)["metadata"]["uid"]
@@ -104,6 +113,23 @@ def test_a_download_that_is_cut_goes_on_at_its_byte_and_one_that_stalls_is_told(
     assert all(f'llama_operator_startup_stage_seconds_count{{stage="{name}"}}' in written for name in STAGES)
     starting = [line for line in written.splitlines() if line.startswith("llama_operator_starting")]
     assert not [line for line in starting if space.name in line], "what is over is named no more"
+
+
+def test_a_download_under_way_tells_its_rate_and_the_time_that_is_left(space: Namespace, own: OwnRepo) -> None:
+    """In the status as numbers, and in the table of kubectl get for people; once it serves, no time is left."""
+    own.fault("slow", bytes_per_second=5_000)
+    space.apply(small_llama(NAME, own.name))
+    eventually("the table shows a time", lambda: re.fullmatch(r"\d+[sm]", column(space, "ETA")), seconds=90)
+    found = startup(space)
+    row = next(row for row in found["stages"] if row["name"] == "Download")
+    assert (found["stage"], row["state"], row["bytesTotal"]) == ("Download", "running", 514_795)
+    assert row["bytesPerSecond"] > 0
+    assert row["etaSeconds"] > 0
+    assert 0 < row["bytesDone"] < row["bytesTotal"]
+    own.hub.clear_faults()
+    space.condition(NAME, "Available", "True Serving", seconds=120)
+    eventually("the table shows none any more", lambda: column(space, "ETA") == "")
+    assert "etaSeconds" not in stage(space, "Download")
 
 
 def test_weights_that_arrive_spoilt_are_never_served_and_fetched_anew(space: Namespace, own: OwnRepo) -> None:
