@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from llama_operator.names import API_VERSION, KIND
+from llama_operator.names import API_VERSION, CONTAINER, KIND
 from tests.support import models
 
 GATED: Final = "meta-llama/Llama-2-70b-chat-hf"
@@ -28,6 +28,24 @@ def small_llama(name: str, repo: str = models.TINY, **spec: Any) -> dict[str, An
             "model": {"repo": repo},
             "resources": {"gpu": {"count": 1}, "cpu": "100m", "memory": "256Mi", "sharedMemory": "64Mi"},
             "cache": {"size": "64Mi"},
+            **spec,
+        },
+    }
+
+
+def mock(name: str, *, step_seconds: float = 0.0, **spec: Any) -> dict[str, Any]:
+    """A LlamaDeployment of the engine without a model; it takes so long for each token."""
+    pace = {"name": "LLAMA_INFERENCE_MOCK_STEP_SECONDS", "value": str(step_seconds)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"repo": "nobody/has-this"},
+            "engine": {"name": "mock"},
+            "resources": {"gpu": {"count": 0}, "cpu": "100m", "memory": "256Mi"},
+            "cache": {"size": "1Mi"},
+            "podTemplate": {"spec": {"containers": [{"name": CONTAINER, "env": [pace]}]}},
             **spec,
         },
     }
