@@ -13,10 +13,9 @@ from llama_operator.plan.observed import Key
 from llama_operator.spec.parse import parse
 from tests.support import stack
 from tests.support.cluster import LLAMA, Namespace, eventually
-from tests.support.kubectl import kubectl_ok
 from tests.support.predict import Server
 from tests.support.prometheus import Prometheus, check_metrics, prometheus
-from tools.generate import NAMESPACE, ROOT
+from tools.generate import ROOT
 
 pytestmark = pytest.mark.cluster
 NAME: Final = "watched"
@@ -92,11 +91,6 @@ def test_prometheus_own_linter_finds_nothing_to_say(watched: tuple[Namespace, Pr
     space, _ = watched
     pages: dict[str, Any] = {
         "server": Server(space.there("service", NAME)["spec"]["clusterIP"]).get("/metrics")[1],
-        "operator": kubectl_ok("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{_operator()}:8080/proxy/metrics"),
+        "operator": stack.operator_metrics(),
     }
     assert {name: check_metrics(page) for name, page in pages.items()} == {"server": "", "operator": ""}
-
-
-def _operator() -> str:
-    labels = "app.kubernetes.io/name=llama-operator"
-    return kubectl_ok("--namespace", NAMESPACE, "get", "pods", "-l", labels, "-o", "jsonpath={.items[0].metadata.name}")

@@ -1,4 +1,4 @@
-"""The operator's metrics: as docs/operating.md lists them, and as a process exposes them; name to kind."""
+"""The operator's metrics: name to kind, as docs/operating.md lists them and as a process exposes them; and values."""
 
 import re
 
@@ -23,3 +23,9 @@ def exposed(text: str) -> dict[str, str]:
         if family.name.startswith(PREFIX) and not family.name.endswith("_created")
     ]
     return {f"{row.name}_total" if row.type == "counter" else row.name: row.type for row in families}
+
+
+def value(text: str, name: str, /, **labels: str) -> float | None:
+    """Read one series of what a process exposes; None if it is not there."""
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return next((row.value for row in samples if (row.name, row.labels) == (name, labels)), None)

@@ -92,6 +92,13 @@ def _leader() -> bool:
     return any(holder.startswith(f"{pod}_") for pod in pods)
 
 
+def operator_metrics() -> str:
+    """What the operator's pod exposes at /metrics."""
+    label = "--selector=app.kubernetes.io/name=llama-operator"
+    pod = kubectl_ok("--namespace", NAMESPACE, "get", "pods", label, "-o", "jsonpath={.items[0].metadata.name}")
+    return kubectl_ok("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics")
+
+
 def uninstall_operator() -> None:
     """Uninstall the chart; the LlamaDeployments and their definition stay."""
     _helm("uninstall", RELEASE, "--wait", "--timeout", "60s")
