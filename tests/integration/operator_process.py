@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp.test_utils import unused_port
 
@@ -47,9 +47,15 @@ class OperatorProcess:
         return self.log.read_text()
 
     @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of its log, as far as they are written to the end."""
+        lines, _, _ = self.said.rpartition("\n")
+        return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+
+    @property
     def messages(self) -> list[str]:
         """The messages of its log."""
-        return [json.loads(line)["message"] for line in self.said.splitlines() if line.startswith("{")]
+        return [record["message"] for record in self.records]
 
     def state(self) -> str:
         """What /readyz says it is doing; empty before it answers."""
@@ -60,12 +66,16 @@ class OperatorProcess:
 
     def read(self, path: str) -> str:
         """Return the body of an answer, whatever its status."""
+        return self.ask(path)[1]
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Return status and body of an answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.read().decode()
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.read().decode()
+                return error.code, error.read().decode()
 
     def metric(self, name: str) -> float:
         """Return the value of a metric, with its labels as it is written; 0 if it is not there."""

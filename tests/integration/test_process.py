@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,25 @@ def test_one_that_stands_by_ends_at_once(everywhere: None, home: Namespace, star
     code, seconds = start(LEASE_NAME="standby").reaches("standing by").stop()
     assert (code, holder(home, "standby")) == (0, leader)
     assert seconds < 3
+
+
+def test_readiness_is_a_status_code(everywhere: None, start: Start, api: ApiProxy) -> None:
+    """200 for the one that leads and for the one that stands by; 503, and alive, while it gives the Lease back."""
+    process = start(LEASE_NAME="ready").reaches("leading")
+    other = start(LEASE_NAME="ready").reaches("standing by")
+    assert [one.ask("/readyz")[0] for one in (process, other)] == [200, 200]
+    other.kill()
+    goes_on = threading.Event()
+    # The proxy answers nobody meanwhile.
+    api.fails = lambda request: request.writes and "/leases/ready" in request.path and not goes_on.wait(60)
+    try:
+        process.process.terminate()
+        eventually("it is not ready any more", lambda: process.ask("/readyz")[0] == 503)
+        assert process.ask("/healthz")[0] == 200
+    finally:
+        goes_on.set()
+        api.fails = lambda _: False
+    process.process.wait(30)
 
 
 def test_an_upgrade_restarts_no_pod(everywhere: None, start: Start, space: Namespace, api: ApiProxy) -> None:

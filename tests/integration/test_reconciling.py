@@ -286,19 +286,3 @@ def test_what_cannot_be_merged_is_told_by_its_path(space: Namespace) -> None:
     space.apply(a_llama(podTemplate={"spec": {"volumes": [{"emptyDir": {}}]}}))
     row = space.condition("llama", "Accepted", "False InvalidSpec")
     assert row["message"].startswith("spec.podTemplate.spec.volumes[0]: it needs the field name")
-
-
-def test_a_poisoned_one_starves_nobody(space: Namespace, api: ApiProxy) -> None:
-    """It is tried with growing pauses while others are served, and recovers when the cause is gone."""
-    api.fails = lambda request: request.writes and "/services/poisoned" in request.path and space.name in request.path
-    try:
-        space.apply(a_llama("poisoned", replicas=0))
-        eventually("it has failed", lambda: len(api.writes(space.name, "/services/poisoned")) >= 2)
-        space.apply(a_llama("healthy", replicas=0))
-        space.condition("healthy", "Progressing", "False Stopped")
-        assert "status" not in space.there(LLAMA, "poisoned")
-        quiet(api, space, renewals=2)
-        assert len(api.writes(space.name, "/services/poisoned")) <= 8
-    finally:
-        api.fails = lambda _: False
-    space.condition("poisoned", "Progressing", "False Stopped")
