@@ -144,6 +144,12 @@ def test_the_image_holds_what_traces_need(deployed: Namespace) -> None:
     deployed.run("exec", f"deployment/{NAME}", "--", "python3", "-c", f"import opentelemetry.sdk.trace, {module}")
 
 
+def test_the_server_has_no_token_of_the_cluster(deployed: Namespace) -> None:
+    """Whoever breaks into it finds nothing to speak to the API server with."""
+    look = "import os; print(os.path.isdir('/var/run'), os.path.lexists('/var/run/secrets/kubernetes.io'))"
+    assert deployed.run("exec", f"deployment/{NAME}", "--", "python3", "-c", look).split() == ["True", "False"]
+
+
 def test_kubectl_get_reads_well(deployed: Namespace) -> None:
     """One row answers: which model, which engine, how many ready, in which phase."""
     header, row = deployed.run("get", "llama").strip().splitlines()
