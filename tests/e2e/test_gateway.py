@@ -174,7 +174,7 @@ def test_a_stream_longer_than_the_idle_time_ends_whole(space: Namespace) -> None
         slept = counted(space, "llama_gateway_sleeps_total")
         pieces += list(events)
     assert counted(space, "llama_gateway_sleeps_total") == slept
-    assert pieces[-1]["finish_reason"] == ["length"]
+    assert pieces[-1]["finish_reason"] == "length"
     assert "".join(piece.get("text", "") for piece in pieces) == callers.predict(LONG).body["data"][0]
 
 
