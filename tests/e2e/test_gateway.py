@@ -1,35 +1,26 @@
 """A model that sleeps while nobody asks, and wakes for whoever does: nobody is lost, nobody is served twice."""
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from threading import Event
 from typing import Any
 
 import pytest
 
 from llama_operator import names
-from llama_operator.plan import activity
 from tests.e2e.test_rotation import FIRST, SECOND, SOON, api_keys
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.predict import Answer, Server
-from tests.support.served import mock, small_llama
+from tests.support.served import small_llama
 
 pytestmark = pytest.mark.cluster
 NAME = "llama"
 SHORT = {"prompt": "Hello", "max_new_tokens": 12, "num_beams": 1}
-LONG = {**SHORT, "max_new_tokens": 200}
-"""To the mock, whose step takes a tenth of a second: more than twice the idle time."""
 CALLERS = 200
-TOGETHER = 4
-IDLE_SECONDS = 6
-PODS = ",".join(f"{key}={value}" for key, value in names.pod_selector(NAME).items())
 
 
 def sleepy(**scaling: Any) -> dict[str, Any]:
     """A LlamaDeployment that sleeps after a few seconds."""
-    return small_llama(NAME, scaling={"minReplicas": 0, "idleSeconds": IDLE_SECONDS, **scaling})
+    return small_llama(NAME, scaling={"minReplicas": 0, "idleSeconds": 6, **scaling})
 
 
 def service(space: Namespace, name: str, port: int = 80) -> Server:
@@ -40,7 +31,8 @@ def service(space: Namespace, name: str, port: int = 80) -> Server:
 def asleep(space: Namespace) -> None:
     """Wait until it sleeps, and no pod is left."""
     space.condition(NAME, "Available", "False Asleep", seconds=120)
-    eventually("no pods", lambda: not space.list("pods", PODS), seconds=60)
+    selector = ",".join(f"{key}={value}" for key, value in names.pod_selector(NAME).items())
+    eventually("no pods", lambda: not space.list("pods", selector), seconds=60)
 
 
 def counted(space: Namespace, name: str, **labels: str) -> float:
@@ -48,22 +40,6 @@ def counted(space: Namespace, name: str, **labels: str) -> float:
     selector = ",".join(f"{key}={value}" for key, value in names.gateway_selector(NAME).items())
     pods = (pod for pod in space.list("pods", selector) if "deletionTimestamp" not in pod["metadata"])
     return sum(Server(pod["status"]["podIP"], 8081).metric(name, **labels) for pod in pods)
-
-
-def wanted(space: Namespace) -> bool:
-    """Whether the gateway wants the model to run, by the Lease on which it says so."""
-    return activity.read(space.there("lease", names.activity_lease(NAME))).wanted
-
-
-def served(space: Namespace) -> dict[str, float]:
-    """How many calls each pod has answered, of those that can be asked: one may be on its way out."""
-    found: dict[str, float] = {}
-    for pod in space.list("pods", PODS):
-        if address := pod["status"].get("podIP"):
-            with suppress(OSError):
-                server = Server(address, names.CONTAINER_PORT)
-                found[pod["metadata"]["name"]] = server.metric("llama_inference_http_requests_total", route="/predict")
-    return found
 
 
 @pytest.mark.parametrize("gateways", [1, 2])
@@ -107,7 +83,7 @@ def test_who_has_no_key_wakes_nothing(space: Namespace) -> None:
     """The gateway refuses as a pod would, and the model sleeps on; a key wakes it, also one that has just come."""
     space.apply(api_keys("web", site=FIRST))
     selector = {"apiKeySecretSelector": {"matchLabels": {"llama-keys": "mine"}}}
-    scaling = {"minReplicas": 0, "idleSeconds": IDLE_SECONDS, "holdSeconds": 120}
+    scaling = {"minReplicas": 0, "idleSeconds": 6, "holdSeconds": 120}
     space.apply(small_llama(NAME, scaling=scaling, auth=selector))
     space.condition(NAME, "Available", "True Serving", seconds=180)
     callers = service(space, NAME)
@@ -124,56 +100,6 @@ def test_who_has_no_key_wakes_nothing(space: Namespace) -> None:
     space.apply(api_keys("web", site=SECOND))
     answer = eventually("the new key wakes it", lambda: _ok(callers, Authorization=f"Bearer {SECOND}"), seconds=SOON)
     assert len(answer.body["data"]) == 1
-
-
-def test_calls_that_cross_with_going_to_sleep_are_answered_once(space: Namespace) -> None:
-    """Whether gateway, operator or kubelet has begun with it: no call fails, and none is served by two pods."""
-    space.apply(mock(NAME, scaling={"minReplicas": 0, "idleSeconds": IDLE_SECONDS, "holdSeconds": 120}))
-    space.condition(NAME, "Available", "True Serving", seconds=180)
-    callers = service(space, NAME)
-    asleep(space)
-    moments: list[Callable[[], bool]] = [
-        lambda: True,
-        # A caller's own pace; the gateway's decision comes just after, with and just before the call.
-        lambda: not Event().wait(IDLE_SECONDS - 0.3),
-        lambda: not Event().wait(IDLE_SECONDS),
-        lambda: not Event().wait(IDLE_SECONDS + 0.3),
-        lambda: not wanted(space),
-        lambda: all("deletionTimestamp" in pod["metadata"] for pod in space.list("pods", PODS)),
-        lambda: not space.list("pods", PODS),
-    ]
-    ids: list[str] = []
-    counts: dict[str, float] = {}
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        for moment in moments:
-            eventually("the moment has come", moment, seconds=90)
-            answers = list(pool.map(callers.predict, [SHORT] * TOGETHER))
-            assert {answer.status for answer in answers} == {200}
-            ids += [answer.body["id"] for answer in answers]
-            counts |= served(space)
-    assert len(set(ids)) == len(ids) == TOGETHER * len(moments)
-    assert 0 < sum(counts.values()) <= len(ids)
-    eventually(
-        "each went to a pod once",
-        lambda: counted(space, "llama_gateway_requests_total", outcome="forwarded") == len(ids),
-    )
-    assert counted(space, "llama_gateway_sleeps_total") >= 3, "at the start, and before two of the moments at least"
-
-
-def test_a_stream_longer_than_the_idle_time_ends_whole(space: Namespace) -> None:
-    """A request that is there keeps the model awake, however long it takes."""
-    scaling = {"minReplicas": 0, "idleSeconds": IDLE_SECONDS, "holdSeconds": 120}
-    space.apply(mock(NAME, step_seconds=0.1, scaling=scaling))
-    space.condition(NAME, "Available", "True Serving", seconds=180)
-    callers = service(space, NAME)
-    asleep(space)
-    with callers.stream(LONG) as events:
-        pieces = [next(events)]
-        slept = counted(space, "llama_gateway_sleeps_total")
-        pieces += list(events)
-    assert counted(space, "llama_gateway_sleeps_total") == slept
-    assert pieces[-1]["finish_reason"] == "length"
-    assert "".join(piece.get("text", "") for piece in pieces) == callers.predict(LONG).body["data"][0]
 
 
 def _answering(space: Namespace) -> int:
