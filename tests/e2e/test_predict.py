@@ -1,6 +1,5 @@
 """A sample manifest is applied; its model answers, inside the cluster and under stress, as the contract says."""
 
-import json
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -167,7 +166,14 @@ def test_kubectl_describe_tells_the_story(deployed: Namespace) -> None:
     assert all(event["type"] == "Normal" for event in found), reasons
     text = deployed.run("describe", "llama", NAME)
     assert all(word in text for word in ("Scheduling", "Download", "Load", "predict requests are answered"))
-    stages = json.loads(deployed.run("get", LLAMA, NAME, "-o", "jsonpath={.status.startup.stages}"))
+
+    def timed() -> list[dict[str, Any]] | None:
+        stages = deployed.there(LLAMA, NAME)["status"]["startup"]["stages"]
+        return stages if all("seconds" in stage for stage in stages) else None
+
+    stages = eventually(
+        "each stage has its time", timed, shows=lambda: deployed.there(LLAMA, NAME)["status"]["startup"]
+    )
     assert all(stage["state"] == "done" and stage["seconds"] >= 0 for stage in stages)
     moved = {stage["name"]: stage for stage in stages if "bytesTotal" in stage}
     assert moved.keys() == {"Download", "Load"}
