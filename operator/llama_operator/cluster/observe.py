@@ -106,7 +106,7 @@ class Observer:
             self._routed(key, body, children, ready=any(map(_is_ready, pods))),
         )
         now = datetime.now(UTC)
-        asked = [pod for pod in pods if _has_address(pod)] if is_due(cost_of(body), now, tuple(pods)) else []
+        asked = [pod for pod in pods if _has_address(pod)] if is_due(cost_of(body), body, now, tuple(pods)) else []
         return Observed(
             key=key,
             body=body,

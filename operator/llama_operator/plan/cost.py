@@ -5,6 +5,7 @@ no request runs in it, as its server counts. All is kept in the status, so that 
 a step is taken once a minute, or when a pod comes or goes.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +24,9 @@ _UNSEEN_SECONDS: Final = 1.25 * STEP_SECONDS
 _HOUR: Final = 3600
 _PLACES: Final = 6
 _MILLION: Final = 1e6
+_GPU: Final = re.compile(r"[^/]+/(gpu|mig-[^/]+|xe|i915)(\.shared)?")
+"""GPUs as their device plugins call them: NVIDIA's, AMD's and Intel's, whole, in part and shared."""
+_USUAL: Final = "nvidia.com/gpu"
 
 
 def cost_of(body: Object) -> Cost | None:
@@ -34,9 +38,9 @@ def cost_of(body: Object) -> Cost | None:
         return None
 
 
-def is_due(previous: Cost | None, now: datetime, pods: tuple[Object, ...]) -> bool:
+def is_due(previous: Cost | None, body: Object, now: datetime, pods: tuple[Object, ...]) -> bool:
     """Whether a step is to be taken: a minute has passed, or other pods hold GPUs than before."""
-    held = {pod["metadata"]["name"] for pod, _ in _holding(pods)}
+    held = {pod["metadata"]["name"] for pod, _ in _holding(pods, _resource_name(body))}
     if previous is None or held != {row.name for row in previous.holders}:
         return bool(held) or previous is not None
     return bool(held) and (now - _time(previous.as_of)).total_seconds() >= STEP_SECONDS
@@ -44,7 +48,7 @@ def is_due(previous: Cost | None, now: datetime, pods: tuple[Object, ...]) -> bo
 
 def count(previous: Cost | None, spec: CostSpec, seen: Observed) -> Cost | None:
     """Return the cost up to now; None for a deployment that has never held a GPU."""
-    cost = _step(previous, seen) if is_due(previous, seen.now, (*seen.pods, *seen.workers)) else previous
+    cost = _step(previous, seen) if is_due(previous, seen.body, seen.now, (*seen.pods, *seen.workers)) else previous
     return None if cost is None else _priced(cost, spec.price_per_gpu_hour)
 
 
@@ -54,7 +58,7 @@ def _step(previous: Cost | None, seen: Observed) -> Cost:
     gone = {row.name: row for row in before.holders}
     held, busy, tokens = 0.0, 0.0, 0.0
     holders: list[Holder] = []
-    for pod, gpus in _holding((*seen.pods, *seen.workers)):
+    for pod, gpus in _holding((*seen.pods, *seen.workers), _resource_name(seen.body)):
         name = pod["metadata"]["name"]
         row = gone.pop(name, None) or Holder(name=name, gpus=gpus)
         begun = _placed(pod) if previous is None else max(_placed(pod), _time(before.as_of))
@@ -79,6 +83,11 @@ def _step(previous: Cost | None, seen: Observed) -> Cost:
     )
 
 
+def _resource_name(body: Object) -> str:
+    gpu = ((body.get("spec") or {}).get("resources") or {}).get("gpu") or {}
+    return gpu.get("resourceName") or _USUAL
+
+
 def _priced(cost: Cost, price: float | None) -> Cost:
     spent = None if price is None else round(cost.gpu_hours_held * price, _PLACES)
     tokens = cost.generated_tokens
@@ -91,20 +100,25 @@ def _grown(before: float, now: float) -> float:
     return now - before if now >= before else now
 
 
-def _holding(pods: tuple[Object, ...]) -> Iterator[tuple[Object, int]]:
-    """Yield the pods that hold GPUs, with their number: on a node, and not ended."""
+def _holding(pods: tuple[Object, ...], name: str) -> Iterator[tuple[Object, int]]:
+    """Yield the pods that hold GPUs, called `name`, with their number: on a node, and not ended."""
     for pod in pods:
         spec: Mapping[str, Any] = pod.get("spec") or {}
         ended = (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
-        gpus = sum(map(_gpus, spec.get("containers") or ()))
+        # A sidecar, such as TGI, holds what it has as long as the pod; other init containers are over by then.
+        sidecars = (row for row in spec.get("initContainers") or () if row.get("restartPolicy") == "Always")
+        gpus = sum(_gpus(row, name) for row in (*(spec.get("containers") or ()), *sidecars))
         if spec.get("nodeName") and not ended and gpus:
             yield pod, gpus
 
 
-def _gpus(container: Mapping[str, Any]) -> int:
-    """Return a container's extended resources, whatever their name: there are no others than GPUs in these pods."""
+def _gpus(container: Mapping[str, Any], name: str) -> int:
+    """Return a container's GPUs: what is called `name`, and what vendors call theirs, for pods of an earlier spec.
+
+    Other extended resources, such as network devices, are no GPUs.
+    """
     limits: Mapping[str, str] = (container.get("resources") or {}).get("limits") or {}
-    return sum(int(amount(value)) for name, value in limits.items() if "/" in name)
+    return sum(int(amount(value)) for kind, value in limits.items() if kind == name or _GPU.fullmatch(kind))
 
 
 def _placed(pod: Object) -> datetime:

@@ -60,13 +60,41 @@ def test_idle_is_what_was_held_without_a_request() -> None:
     assert cost.gpu_hours_idle == round(1 - 2 * 600 / 3600, 6)
 
 
+def test_the_gpus_of_a_sidecar_are_counted() -> None:
+    """An engine beside the server holds them; what only runs before the server holds nothing for long."""
+    pod = holder()
+    (container,) = pod["spec"].pop("containers")
+    beside, before = {**container, "restartPolicy": "Always"}, {**container, "name": "before"}
+    pod["spec"] |= {"containers": [{"name": "server"}], "initContainers": [before, beside]}
+    assert counted(None, after(30, pod)).gpu_hours_held == 1.0
+
+
+def test_network_devices_are_no_gpus() -> None:
+    """Pods over several nodes have both."""
+    pod = holder()
+    pod["spec"]["containers"][0]["resources"]["limits"] |= {
+        "vpc.amazonaws.com/efa": "4",
+        "rdma/hca_shared_devices_a": "1",
+    }
+    assert counted(None, after(30, pod)).gpu_hours_held == 1.0
+
+
+def test_a_gpu_is_what_the_spec_calls_one() -> None:
+    """Whatever its name; pods of an earlier spec are known by the names that vendors give."""
+    named = a_body(resources={"gpu": {"count": 2, "resourceName": "acme.example/accelerator"}})
+    pod = holder()
+    pod["spec"]["containers"][0]["resources"]["limits"] = {"acme.example/accelerator": "2"}
+    earlier = holder("llama-2")
+    assert counted(None, replace(after(30, pod, earlier), body=named)).gpu_hours_held == 2.0
+
+
 def test_between_steps_nothing_moves() -> None:
     """Within a minute the status is not written for this; a pod that comes or goes is counted at once."""
     first = counted(None, after(0, holder()))
     assert count(first, FREE, after(0.9, holder())) == first
-    assert is_due(first, NOW + timedelta(minutes=1), (holder(),))
-    assert is_due(first, NOW + timedelta(seconds=1), (holder(), holder("llama-2")))
-    assert is_due(first, NOW + timedelta(seconds=1), ())
+    assert is_due(first, a_body(), NOW + timedelta(minutes=1), (holder(),))
+    assert is_due(first, a_body(), NOW + timedelta(seconds=1), (holder(), holder("llama-2")))
+    assert is_due(first, a_body(), NOW + timedelta(seconds=1), ())
 
 
 def test_a_pod_that_went_is_counted_until_it_was_missed() -> None:
@@ -80,7 +108,7 @@ def test_nothing_held_is_nothing_more_to_count() -> None:
     """What was counted stays as it is, for good."""
     last = counted(counted(None, after(0, holder())), after(1))
     assert count(last, FREE, after(600)) == last
-    assert not is_due(last, NOW + timedelta(days=1), ())
+    assert not is_due(last, a_body(), NOW + timedelta(days=1), ())
 
 
 def test_a_counter_that_begins_anew_has_done_what_it_says() -> None:
