@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from llama_operator.cluster.client import Part, whole
 from llama_operator.cluster.resources import Resource, resource_of
 from llama_operator.cluster.watching import Change
 from llama_operator.errors import ClusterError
@@ -109,12 +110,13 @@ class FakeCluster:
         *,
         labels: Mapping[str, str] | str | None = None,
         fields: str | None = None,
+        part: Part = whole,
     ) -> Sequence[Object]:
         """Return all objects of a kind that match; a selector is one of `key=value` here."""
         self._asked("list", resource.kind)
         wanted = dict(term.split("=") for term in labels.split(",")) if isinstance(labels, str) else labels or {}
         return [
-            obj
+            part(obj)
             for obj in self.stored(resource.kind)
             if namespace in (None, obj["metadata"].get("namespace"))
             and wanted.items() <= obj["metadata"].get("labels", {}).items()

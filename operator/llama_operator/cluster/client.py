@@ -28,6 +28,15 @@ Asked = Callable[[str, int | None], None]
 """Told of each request: its method, or WATCH, and the status of the answer; None where there was none."""
 
 
+Part = Callable[[Object], Object]
+"""What is kept of an object."""
+
+
+def whole(obj: Object) -> Object:
+    """Keep all of an object."""
+    return obj
+
+
 class Cluster(Protocol):
     """Reading and writing objects. Every method raises ClusterError, with the status of the answer if there was one."""
 
@@ -42,8 +51,12 @@ class Cluster(Protocol):
         *,
         labels: Mapping[str, str] | str | None = None,
         fields: str | None = None,
+        part: Part = whole,
     ) -> Sequence[Object]:
-        """Return all objects of a kind, in one namespace or in all; `labels` may be a whole selector."""
+        """Return all objects of a kind, in one namespace or in all; `labels` may be a whole selector.
+
+        Of each only its `part` is kept, as its page arrives: there may be more than fit into memory whole.
+        """
         ...
 
     def watch(
@@ -111,6 +124,7 @@ class ApiCluster:
         *,
         labels: Mapping[str, str] | str | None = None,
         fields: str | None = None,
+        part: Part = whole,
     ) -> Sequence[Object]:
         """Return all objects of a kind, page by page."""
         query = {"limit": str(_PAGE)}
@@ -123,7 +137,7 @@ class ApiCluster:
         found: list[Object] = []
         while True:
             page = await self._call("GET", resource.path(namespace), query)
-            found += ({**item, **kind} for item in page["items"])
+            found += (part({**item, **kind}) for item in page["items"])
             token = page["metadata"].get("continue")
             if not token:
                 return found

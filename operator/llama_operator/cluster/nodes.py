@@ -42,10 +42,20 @@ class Nodes:
         async with self._lock:
             if self._clock() >= self._until:
                 changes = self._changes
-                self._found = tuple(map(offer, await self._cluster.list(NODE)))
+                self._found = tuple(map(offer, await self._cluster.list(NODE, part=_offered)))
                 if changes == self._changes:  # else it may be from before the change
                     self._until = self._clock() + SECONDS
             return self._found
+
+
+def _offered(node: Object) -> Object:
+    """Keep what makes an offer: most of a node is about images that it holds and how it is."""
+    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    return {
+        "metadata": {"name": metadata["name"], "labels": metadata.get("labels")},
+        "spec": {"taints": spec.get("taints"), "unschedulable": spec.get("unschedulable")},
+        "status": {"allocatable": status.get("allocatable")},
+    }
 
 
 def offer(node: Object) -> NodeOffer:

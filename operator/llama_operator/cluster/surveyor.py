@@ -6,8 +6,8 @@ What the operator may not read is None in the answer and fails nothing: rights c
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import SecretStr
 
@@ -20,6 +20,7 @@ from llama_operator.plan.observed import Key, Object
 from llama_operator.plan.survey import HubAnswer, Question, Room, Survey, class_of
 
 _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+_ON_NODES: Final = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 T = TypeVar("T")
 
 
@@ -75,7 +76,7 @@ class Surveyor:
         """
         nodes, pods, quotas = await asyncio.gather(
             _if_allowed(self._nodes.list()),
-            _if_allowed(self._cluster.list(POD, fields="spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed")),
+            _if_allowed(self._cluster.list(POD, fields=_ON_NODES, part=_taking)),
             _if_allowed(self._cluster.list(QUOTA, key.namespace)),
         )
         return Room(nodes=nodes, pods=_tuple(pods), quotas=_tuple(quotas))
@@ -101,6 +102,23 @@ class Surveyor:
         volumes = await _if_allowed(self._cluster.list(VOLUME))
         free = (row for row in volumes or () if row.get("status", {}).get("phase") == "Available")
         return frozenset(row["spec"].get("storageClassName") or "" for row in free)
+
+
+def _taking(pod: Object) -> Object:
+    """Keep what a pod takes, and of which node: a cluster has tens of thousands, of 7 KB each."""
+    spec: Mapping[str, Any] = pod["spec"]
+    return {
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            "containers": [_needs(row) for row in spec.get("containers") or ()],
+            "initContainers": [_needs(row) for row in spec.get("initContainers") or ()],
+        },
+        "status": {"phase": (pod.get("status") or {}).get("phase")},
+    }
+
+
+def _needs(container: Mapping[str, Any]) -> Object:
+    return {name: container[name] for name in ("name", "resources", "restartPolicy") if name in container}
 
 
 async def _if_allowed(reading: Awaitable[T]) -> T | None:
