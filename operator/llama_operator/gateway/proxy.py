@@ -4,7 +4,7 @@ A request whose connection was refused has not reached anybody, and may be sent 
 sent twice.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -28,6 +28,8 @@ _HOP: Final = frozenset(
     }
 )
 """Headers that are about one connection (RFC 9110, 7.6.1), or that each client writes itself."""
+_FORWARDED: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
+"""Headers that tell who stands behind a proxy; each that passes a request on adds to them."""
 _OURS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that the client would add by itself."""
 
@@ -84,7 +86,7 @@ class Pods:
         asking = self._session.request(
             request.method,
             f"{self._upstream}{request.raw_path}",
-            headers=_passed(request.headers.items()),
+            headers=[*_passed(request.headers.items(), without=_FORWARDED), *_forwarded(request)],
             data=request.content if request.can_read_body else None,
             allow_redirects=False,
             skip_auto_headers=_OURS,
@@ -101,13 +103,26 @@ class Pods:
             answer.close()
 
 
-def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers that are passed on: all but those of the connection itself."""
+def _passed(headers: Iterable[tuple[str, str]], *, without: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return the headers that are passed on: all but those of the connection itself, and those `without`."""
     rows = list(headers)
     dropped = {
         token.strip().lower() for name, value in rows if name.lower() == "connection" for token in value.split(",")
     }
-    return [(name, value) for name, value in rows if name.lower() not in _HOP and name.lower() not in dropped]
+    left = {*_HOP, *dropped, *without}
+    return [(name, value) for name, value in rows if name.lower() not in left]
+
+
+def _forwarded(request: web.Request) -> Iterator[tuple[str, str]]:
+    """Yield who asked, how, and for which host: else the server would see a gateway and nobody behind it.
+
+    What a proxy in front of us says stands first, as each adds the one that it was asked by.
+    """
+    by = [*request.headers.getall("X-Forwarded-For", []), *([request.remote] if request.remote else [])]
+    if by:
+        yield "X-Forwarded-For", ", ".join(by)
+    yield "X-Forwarded-Proto", request.headers.get("X-Forwarded-Proto", request.scheme)
+    yield "X-Forwarded-Host", request.headers.get("X-Forwarded-Host", request.host)
 
 
 @asynccontextmanager

@@ -53,6 +53,25 @@ async def test_those_that_waited_are_let_through_as_the_server_has_room(gateway:
         assert (len(most), max(most)) == (20, 3)
 
 
+async def test_the_server_is_told_who_asked(gateway: Stands) -> None:
+    """Else its log would have the gateway alone; what a proxy in front has said stands before our word."""
+    told: list[dict[str, str]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        told.append({name: value for name, value in request.headers.items() if name.startswith("X-Forwarded")})
+        return web.Response()
+
+    async with gateway.awake() as stand:
+        stand.model.handler = note
+        host = f"127.0.0.1:{stand.settings.port}"
+        await ask(stand)
+        before = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "llama.example"}
+        async with stand.session.post(stand.url, data=b"x", headers=before):
+            pass
+    ours = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": host}
+    assert told == [ours, {**before, "X-Forwarded-For": "203.0.113.7, 127.0.0.1"}]
+
+
 async def test_a_call_that_has_waited_long_enough_is_told_when_to_come_again(gateway: Stands) -> None:
     """By the last start, which took 42 s; and the model is woken for the next one."""
     async with gateway.asleep(hold_seconds=0.05) as stand, stand.session.post(stand.url, data=b"x") as answer:
