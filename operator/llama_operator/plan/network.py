@@ -111,7 +111,8 @@ def _namespace(name: str) -> Rule:
 
 def _dns() -> Rule:
     # To any address: a node's own cache answers from a link-local one, which no selector names.
-    return {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}
+    # 5353 is where OpenShift's DNS pods listen: its network judges by the port behind the Service.
+    return {"ports": [{"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")]}
 
 
 def _hub(endpoint: str) -> Rule:

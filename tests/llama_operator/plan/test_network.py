@@ -124,6 +124,7 @@ def test_names_are_looked_up_anywhere() -> None:
     for protocol in ("UDP", "TCP"):
         assert reaches(policy(), Peer(namespace="kube-system"), DNS, protocol)
         assert reaches(policy(), Peer(address="169.254.20.10"), DNS, protocol)
+        assert reaches(policy(), Peer(namespace="openshift-dns"), 5353, protocol)
 
 
 @pytest.mark.parametrize(
