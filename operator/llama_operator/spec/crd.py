@@ -42,7 +42,6 @@ def crd() -> dict[str, Any]:
                 "plural": names.PLURAL,
                 "singular": names.SINGULAR,
                 "shortNames": [names.SHORT_NAME],
-                "categories": ["all"],
             },
             "versions": [
                 {
