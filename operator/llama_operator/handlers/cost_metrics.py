@@ -1,6 +1,6 @@
 """The time of GPUs as metrics in seconds, a series for each LlamaDeployment that has held one, by its status."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -34,6 +34,10 @@ class CostMetrics(Collector):
             self._costs.pop(key, None)
         else:
             self._costs[key] = cost
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget all but these: of one that went while a watch was away nobody has told."""
+        self._costs = {key: cost for key, cost in self._costs.items() if key in keys}
 
     def collect(self) -> Iterable[Metric]:
         """Return the series."""

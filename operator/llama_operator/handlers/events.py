@@ -11,6 +11,8 @@ from llama_operator.plan.activity import is_answered
 from llama_operator.plan.observed import Key
 
 Wake = Callable[[Key], None]
+_PAGE = 500
+"""Objects in one answer, at the start of a watch and after a gap: whole kinds at once need not fit into memory."""
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 
@@ -29,20 +31,45 @@ def keys_of(meta: Mapping[str, Any]) -> tuple[Key, ...]:
     return (Key(meta["namespace"], owner),) if owner else ()
 
 
+class Edits:
+    """Tells an edit of a LlamaDeployment from what is written into its status, which calls for nothing.
+
+    Compared is what somebody means something by: the spec, which the API server counts as the generation, labels and
+    annotations, owners, and a deletion. One that was made anew has another UID.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Key, object] = {}
+
+    def is_news(self, meta: Mapping[str, Any], *, gone: bool) -> bool:
+        """Return whether to look at a LlamaDeployment, of which an event tells."""
+        key = Key(meta["namespace"], meta["name"])
+        if gone:
+            self._seen.pop(key, None)
+            return True
+        told = {name: value for name, value in meta.items() if name not in ("resourceVersion", "managedFields")}
+        if self._seen.get(key) == told:
+            return False
+        self._seen[key] = told
+        return True
+
+
 def registry(wake: Wake, login: Login, *, gateway: bool = True) -> kopf.OperatorRegistry:
     """Return kopf's handlers; what only gateways have is watched where there may be any.
 
     Only `on.event`: the other kinds write annotations, or a finalizer, on what they watch.
     """
     found = kopf.OperatorRegistry()
+    edits = Edits()
 
     @kopf.on.login(registry=found)
     async def logged_in(**_: object) -> kopf.ConnectionInfo:  # pyright: ignore[reportUnusedFunction] - kopf keeps it
         return await login()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=found)
-    async def changed(meta: kopf.Meta, **_: object) -> None:  # pyright: ignore[reportUnusedFunction]
-        wake(Key(meta["namespace"], meta["name"]))
+    async def changed(meta: kopf.Meta, type: str | None, **_: object) -> None:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+        if edits.is_news(meta, gone=type == "DELETED"):
+            wake(Key(meta["namespace"], meta["name"]))
 
     async def child_changed(meta: kopf.Meta, **_: object) -> None:
         for key in keys_of(meta):
@@ -70,6 +97,7 @@ def settings() -> kopf.OperatorSettings:
     # A stream is opened anew after so long, by the server and, should that be gone, by us.
     found.watching.server_timeout = 240
     found.watching.client_timeout = 300
+    found.watching.chunk_size = _PAGE
     for resource in watched(gateway=True):
         found.watching.label_selectors[resource] = names.LABEL_DEPLOYMENT
     return found

@@ -1,6 +1,6 @@
 """Every metric of the operator; one `Metrics` per process, with its own registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -9,6 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 from llama_operator.handlers.cost_metrics import CostMetrics
 from llama_operator.handlers.failures import FailureReason
 from llama_operator.handlers.startup_metrics import StartupMetrics
+from llama_operator.plan.observed import Key
 
 PREFIX: Final = "llama_operator"
 Result = Literal["ok", "conflict", "failed"]
@@ -62,6 +63,11 @@ class Metrics:
         """Note that this process acts, and where to read how many keys are in its queue."""
         self._leading.set(1)
         self._queued.set_function(queued)
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget the series of all LlamaDeployments but these."""
+        self.costs.keep(keys)
+        self.startups.keep(keys)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -79,7 +79,7 @@ async def run(settings: Settings) -> None:
             if await _unless(stop, leadership.acquire()):
                 queue = _queue(settings, reconciler, metrics)
                 metrics.lead(queue.__len__)
-                await _Leader(settings, observer, queue, vigil, health, stop).lead(leadership)
+                await _Leader(settings, observer, queue, vigil, health, metrics, stop).lead(leadership)
         finally:
             health.state = State.STOPPING
             await leadership.release()
@@ -94,6 +94,7 @@ class _Leader:
     queue: Queue
     vigil: Vigil
     health: Health
+    metrics: Metrics
     stop: asyncio.Event
 
     async def lead(self, leadership: Leadership) -> None:
@@ -156,6 +157,7 @@ class _Leader:
             except ClusterError as error:
                 log.warning("the resync is put off: %s", error)
                 continue
+            self.metrics.keep(frozenset(keys))
             for key in keys:
                 self.queue.wake(key, after=random.random() * interval * _SPREAD)  # noqa: S311
 

@@ -3,7 +3,7 @@
 What is over is counted by stage alone; a LlamaDeployment is named only while it starts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -56,6 +56,10 @@ class StartupMetrics(Collector):
         # Told by the status alone: an operator that starts anew counts nothing twice.
         if now is not None and was is not None and was.get("seconds") is None and now.get("seconds") is not None:
             self._count(now)
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget all but these: of one that went while a watch was away nobody has told."""
+        self._under_way = {key: row for key, row in self._under_way.items() if key in keys}
 
     def _count(self, startup: Object) -> None:
         self._whole.observe(startup["seconds"])

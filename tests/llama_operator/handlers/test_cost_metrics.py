@@ -20,6 +20,17 @@ def test_hours_of_the_status_are_seconds_as_prometheus_has_times() -> None:
     assert registry.get_sample_value("operator_generated_tokens_total", LABELS) == 70
 
 
+def test_one_that_went_unseen_is_forgotten_by_the_next_resync() -> None:
+    """A watch may miss its end; what exists keeps its series."""
+    registry = CollectorRegistry()
+    metrics, other = CostMetrics(registry, "operator"), Key("ml", "other")
+    for key in (KEY, other):
+        metrics.saw(key, {"cost": {"gpuHoursHeld": 2.0}})
+    metrics.keep({other})
+    assert registry.get_sample_value("operator_gpu_held_seconds_total", LABELS) is None
+    assert registry.get_sample_value("operator_gpu_held_seconds_total", {**LABELS, "name": "other"}) == 7200
+
+
 def test_one_that_is_gone_has_no_series_any_more() -> None:
     """Nor has one that never held a GPU."""
     registry = CollectorRegistry()
