@@ -10,10 +10,11 @@ from llama_operator.cluster.resources import LEASE, POD, SECRET, resource_of
 from llama_operator.errors import ClusterError, NamespaceTerminatingError
 from llama_operator.plan import sharing
 from llama_operator.plan.observed import Object, Observed, Outcome, Plan, Ref, ref_of
+from llama_operator.plan.webhooks import webhook_of
 
 log = logging.getLogger(__name__)
 
-_REFUSALS: Final = frozenset({400, 403, 404, 405, 415, 422})
+_REFUSALS: Final = frozenset({400, 403, 404, 405, 413, 415, 422})
 """Answers that stay the same until somebody changes something: bad values, quota, missing rights or kinds."""
 
 
@@ -36,7 +37,7 @@ async def apply(cluster: Cluster, plan: Plan, seen: Observed) -> Outcome:
             else:
                 await _apply(cluster, obj, live=seen.children.get(ref))
         except ClusterError as error:
-            if error.status not in _REFUSALS or isinstance(error, NamespaceTerminatingError):
+            if isinstance(error, NamespaceTerminatingError) or not _is_of_the_object(error):
                 raise
             refused[ref] = str(error)
         else:
@@ -48,6 +49,11 @@ async def apply(cluster: Cluster, plan: Plan, seen: Observed) -> Outcome:
     for pod, annotations in plan.touch.items():
         await _touch(cluster, seen, pod, annotations)
     return Outcome(applied=tuple(applied), pruned=tuple(pruned), refused=refused)
+
+
+def _is_of_the_object(error: ClusterError) -> bool:
+    """Whether the others may be applied all the same: it was refused, or a webhook for its kind fails."""
+    return error.status in _REFUSALS or webhook_of(str(error)) is not None
 
 
 async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> None:

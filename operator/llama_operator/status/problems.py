@@ -15,6 +15,7 @@ from llama_operator.plan import sleep
 from llama_operator.plan.history import Rollout
 from llama_operator.plan.observed import Observed, Outcome, Plan, PreflightResult, Ref, ref_of
 from llama_operator.plan.wanted import wanted_refs
+from llama_operator.plan.webhooks import webhook_of
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.status import ConditionType
 from llama_operator.status.pods import condition_of
@@ -65,10 +66,25 @@ def of_objects(seen: Observed, plan: Plan | None, outcome: Outcome | None) -> It
     for ref in plan.foreign if plan else ():
         yield _taken(ref, seen)
     for ref, words in outcome.refused.items() if outcome else ():
-        yield Problem(
-            Reason.OBJECT_REFUSED,
-            f"the API server refuses {ref.kind} {ref.name}: {short(words)}; correct the field of the spec it is from",
+        yield _refused(ref, words)
+
+
+def _refused(ref: Ref, words: str) -> Problem:
+    webhook = webhook_of(words)
+    if webhook is None:
+        fix = "correct the field of the spec it is from"
+        return Problem(Reason.OBJECT_REFUSED, f"the API server refuses {ref.kind} {ref.name}: {short(words)}; {fix}")
+    if webhook.fails:
+        return Problem(
+            Reason.WEBHOOK_FAILED,
+            f"{ref.kind} {ref.name} is not applied, for the admission webhook {webhook.name} fails ({short(words)}): "
+            "let it answer again, or take this namespace out of its configuration; it is tried again by itself",
         )
+    return Problem(
+        Reason.OBJECT_REFUSED,
+        f"the admission webhook {webhook.name} refuses {ref.kind} {ref.name}: {short(words)}; correct the field of the "
+        "spec it is from, or its policy",
+    )
 
 
 def of_kinds(plan: Plan | None) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     API_KEYS_IGNORED = "ApiKeysIgnored"
     LEFTOVER = "LeftoverDeleting"
     OBJECT_REFUSED = "ObjectRefused"
+    WEBHOOK_FAILED = "WebhookFailed"
     KIND_NOT_INSTALLED = "KindNotInstalled"
     OPERATOR_FORBIDDEN = "OperatorForbidden"
     CHECKS_PASSED = "ChecksPassed"

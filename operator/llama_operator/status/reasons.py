@@ -62,6 +62,12 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "A quota, an admission policy, or a field of podTemplate, affinity or tolerations that does not exist.",
         "Follow the API server's words in the message.",
     ),
+    Reason.WEBHOOK_FAILED: Entry(
+        _SPEC,
+        "An admission webhook of the cluster fails, so that an object is not applied; the others are.",
+        "The webhook's pods are away, its certificate has run out, or it takes too long.",
+        "Mend the webhook that the message names, or its configuration; it is tried again every 15 seconds.",
+    ),
     Reason.KIND_NOT_INSTALLED: Entry(
         ("Accepted", "Degraded"),
         "The cluster does not know a kind of object that the spec asks for; without a ServiceMonitor all else goes on.",

@@ -29,7 +29,7 @@ async def test_objects_are_applied_in_the_plans_order() -> None:
     assert not outcome.refused
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
 async def test_what_is_refused_for_good_is_an_outcome(status: int) -> None:
     """The objects after it are applied all the same."""
     cluster, seen = FakeCluster(), observed()
@@ -42,6 +42,16 @@ async def test_what_is_refused_for_good_is_an_outcome(status: int) -> None:
         "ControllerRevision",
         "Deployment",
     ]
+
+
+async def test_a_webhook_that_fails_holds_up_its_object_alone() -> None:
+    """A policy engine that is away for Services says nothing of Deployments."""
+    words = 'Internal error occurred: failed calling webhook "mutate.acme.example": Post "https://acme": EOF'
+    cluster, seen = FakeCluster(), observed()
+    cluster.refuse("apply", "Service", ClusterError(words, status=500))
+    outcome = await apply(cluster, plan(seen), seen)
+    assert outcome.refused == {ref_of(the_service()): words}
+    assert "Deployment" in [ref.kind for ref in outcome.applied]
 
 
 class Crowded(FakeCluster):

@@ -193,6 +193,20 @@ async def test_a_refused_object_is_told_in_the_status() -> None:
     assert answer(cluster, "Accepted") == "False ObjectRefused"
 
 
+async def test_a_webhook_that_fails_is_named_in_the_status_and_waited_for() -> None:
+    """What it says nothing of is there; when it is back, all is, without anybody's doing."""
+    words = 'Internal error occurred: failed calling webhook "mutate.acme.example": Post "https://acme": EOF'
+    cluster = a_cluster(a_body())
+    cluster.refuse("apply", "Deployment", ClusterError(words, status=500))
+    assert await a_reconciler(cluster).reconcile(KEY) is not None
+    assert answer(cluster, "Accepted") == "False WebhookFailed"
+    assert cluster.stored("Service")
+    cluster.refuse("apply", "Deployment", None)
+    await a_reconciler(cluster).reconcile(KEY)
+    assert answer(cluster, "Accepted") == "True SpecValid"
+    assert cluster.stored("Deployment")
+
+
 async def test_without_gateways_a_model_that_may_sleep_is_served_awake_and_told() -> None:
     """Also where it had one: callers reach the pods again, and no right is asked for that is not there."""
     body = a_body(scaling={"minReplicas": 0})

@@ -216,6 +216,28 @@ def test_a_refused_object_is_told_in_the_api_servers_words() -> None:
     assert "refuses Deployment llama: spec.foo: field not declared" in condition(found, "Accepted")["message"]
 
 
+@pytest.mark.parametrize(
+    ("words", "reason", "said"),
+    [
+        (
+            'Internal error occurred: failed calling webhook "policy.acme.example": failed to call webhook: EOF',
+            "WebhookFailed",
+            "Deployment llama is not applied, for the admission webhook policy.acme.example fails",
+        ),
+        (
+            'admission webhook "policy.acme.example" denied the request: images are from acme.example alone',
+            "ObjectRefused",
+            "the admission webhook policy.acme.example refuses Deployment llama",
+        ),
+    ],
+)
+def test_a_webhook_is_named_whether_it_fails_or_refuses(words: str, reason: str, said: str) -> None:
+    """One has to be mended, the other obeyed."""
+    found = report_on(observed(), Outcome(refused={Ref("apps/v1", "Deployment", "llama"): words}))
+    assert answers(found)["Accepted"] == f"False {reason}"
+    assert said in condition(found, "Accepted")["message"]
+
+
 def test_a_spec_that_cannot_be_read_leaves_the_rest_as_it_was() -> None:
     """Only Accepted and Degraded change; the pods go on serving."""
     seen = observed(ready(a_pod()), children=rolled_out())
