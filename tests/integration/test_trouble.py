@@ -1,8 +1,6 @@
 """What fails or flaps again and again: it is told, but neither in storms nor at the cost of others."""
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.proxy import ApiProxy
 from tests.integration.test_reconciling import quiet, settled
 from tests.support.cluster import LLAMA, Namespace, a_llama, eventually
-from tests.support.kubectl import kubectl_ok
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
@@ -36,41 +33,6 @@ def test_a_poisoned_one_starves_nobody(space: Namespace, api: ApiProxy, operator
     failed = [row for row in operator.records if "the test wants it to fail" in row["message"]]
     assert {(row.get("key"), row["level"]) for row in failed} == {(key, "warning")}
     space.condition("poisoned", "Progressing", "False Stopped")
-
-
-@contextmanager
-def a_dead_webhook(space: Namespace, name: str) -> Generator[None]:
-    """A webhook that must be asked before a Deployment is written in a namespace, and that nothing answers for."""
-    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE"]}
-    webhook = {
-        "name": name,
-        "clientConfig": {"url": "https://127.0.0.1:1/"},
-        "rules": [rule],
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}},
-        "failurePolicy": "Fail",
-        "sideEffects": "None",
-        "admissionReviewVersions": ["v1"],
-        "timeoutSeconds": 1,
-    }
-    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-    kubectl_ok("apply", "-f", "-", stdin={**kind, "metadata": {"name": space.name}, "webhooks": [webhook]})
-    try:
-        yield
-    finally:
-        kubectl_ok("delete", "validatingwebhookconfiguration", space.name)
-
-
-def test_a_webhook_that_fails_is_named_and_all_else_is_applied(space: Namespace) -> None:
-    """The CR says which it is, and what goes without it is there; with the webhook gone it goes on by itself."""
-    with a_dead_webhook(space, "policy.acme.example"):
-        space.apply(a_llama())
-        accepted = space.condition("llama", "Accepted", "False WebhookFailed")
-        assert "Deployment llama is not applied" in accepted["message"]
-        assert "policy.acme.example" in accepted["message"]
-        assert space.there("service", "llama")
-        assert space.get("deployment", "llama") is None
-    space.condition("llama", "Accepted", "True SpecValid")
-    space.there("deployment", "llama")
 
 
 def told(space: Namespace, uid: str) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ For what is hard to make happen on a real API server; `tests/integration` holds 
 import asyncio
 import copy
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,12 +56,13 @@ class Watch:
 class FakeCluster:
     """Holds objects; `refuse` makes requests fail, `calls` are those made, `watches` those open.
 
-    `served` are the kinds of other projects.
+    `served` are the kinds of other projects, `admit` is a mutating webhook on what is applied.
     """
 
     def __init__(self, *objects: Object) -> None:
         self.calls: list[Call] = []
         self.served: set[str] = set()
+        self.admit: Callable[[dict[str, Any]], None] = lambda _: None
         self.watches: list[Watch] = []
         self._versions = itertools.count(1)
         self._refused: dict[tuple[str, str], ClusterError] = {}
@@ -168,7 +169,9 @@ class FakeCluster:
         if version is not None and (held is None or held["metadata"]["resourceVersion"] != version):
             raise ClusterError("the object has been modified", status=409)
         kept = {"uid": held["metadata"]["uid"]} if held else {}
-        return self.put({**obj, "metadata": {**obj["metadata"], **kept}})
+        made = copy.deepcopy({**obj, "metadata": {**obj["metadata"], **kept}})
+        self.admit(made)
+        return self.put(made)
 
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Object) -> Object:
         """Apply a JSON merge patch that removes nothing."""

@@ -9,6 +9,7 @@ from llama_operator.cluster.client import Cluster
 from llama_operator.cluster.resources import LEASE, POD, SECRET, resource_of
 from llama_operator.errors import ClusterError, NamespaceTerminatingError
 from llama_operator.plan import sharing
+from llama_operator.plan.diff import contains, content
 from llama_operator.plan.observed import Object, Observed, Outcome, Plan, Ref, ref_of
 from llama_operator.plan.webhooks import webhook_of
 
@@ -29,26 +30,29 @@ async def apply(cluster: Cluster, plan: Plan, seen: Observed) -> Outcome:
     """
     applied: list[Ref] = []
     refused: dict[Ref, str] = {}
+    admitted: dict[Ref, str] = {}
     for obj in plan.apply:
         ref = ref_of(obj)
         try:
             if sharing.is_shared(obj):
-                await cluster.apply(obj, f"{names.FIELD_MANAGER}/{seen.key.name}")
+                made = await cluster.apply(obj, f"{names.FIELD_MANAGER}/{seen.key.name}")
             else:
-                await _apply(cluster, obj, live=seen.children.get(ref))
+                made = await _apply(cluster, obj, live=seen.children.get(ref))
         except ClusterError as error:
             if isinstance(error, NamespaceTerminatingError) or not _is_of_the_object(error):
                 raise
             refused[ref] = str(error)
         else:
             applied.append(ref)
+            if not contains(made, obj):
+                admitted[ref] = content(made)
             log.info("applied %s %s", ref.kind, ref.name)
     pruned = [ref for ref in plan.prune if await _delete(cluster, seen, ref)]
     for ref in plan.release:
         await _release(cluster, seen, ref)
     for pod, annotations in plan.touch.items():
         await _touch(cluster, seen, pod, annotations)
-    return Outcome(applied=tuple(applied), pruned=tuple(pruned), refused=refused)
+    return Outcome(applied=tuple(applied), pruned=tuple(pruned), refused=refused, admitted=admitted)
 
 
 def _is_of_the_object(error: ClusterError) -> bool:
@@ -56,13 +60,13 @@ def _is_of_the_object(error: ClusterError) -> bool:
     return error.status in _REFUSALS or webhook_of(str(error)) is not None
 
 
-async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> None:
+async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> Object:
     if live is not None and obj["kind"] == LEASE.kind:
         # Others write on it as well, and what is written here answers what was read: status 409 if that has changed.
         version = {"resourceVersion": live["metadata"]["resourceVersion"]}
         obj = {**obj, "metadata": {**obj["metadata"], **version}}
     try:
-        await cluster.apply(obj)
+        return await cluster.apply(obj)
     except ClusterError as error:
         if error.status != 422 or live is None or "spec" not in obj:
             raise
@@ -70,7 +74,7 @@ async def _apply(cluster: Cluster, obj: Object, *, live: Object | None) -> None:
         # one name. A merge patch replaces whole lists; where the fault is our own it is refused as well.
         key = obj["metadata"]["namespace"], obj["metadata"]["name"]
         await cluster.merge(resource_of(obj["apiVersion"], obj["kind"]), *key, {"spec": obj["spec"]})
-        await cluster.apply(obj)
+        return await cluster.apply(obj)
 
 
 async def _delete(cluster: Cluster, seen: Observed, ref: Ref) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -16,8 +17,9 @@ from llama_operator.errors import ClusterError, NamespaceTerminatingError, SpecE
 from llama_operator.handlers.cost_metrics import CostMetrics
 from llama_operator.handlers.startup_metrics import StartupMetrics
 from llama_operator.plan.build import build_plan
+from llama_operator.plan.diff import content
 from llama_operator.plan.groups import as_groups, as_seen
-from llama_operator.plan.observed import Key, Object, Observed, Plan, PreflightResult, Report
+from llama_operator.plan.observed import Key, Object, Observed, Outcome, Plan, PreflightResult, Ref, Report
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.sleep import as_allowed, at_rest
 from llama_operator.plan.source import is_shared, token_secret
@@ -47,6 +49,8 @@ class Reconciler:
     startups: StartupMetrics
     costs: CostMetrics
     limit: StormLimit = field(default_factory=StormLimit)
+    admitted: dict[Key, dict[Ref, str]] = field(default_factory=dict[Key, dict[Ref, str]])
+    """What admission made of objects, by the last apply of this process; one that starts anew applies once more."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at `key`, act and report; return in how many seconds to look again, if events alone do not tell.
@@ -80,6 +84,7 @@ class Reconciler:
         self.startups.saw(key, None, None)
         self.costs.saw(key, None)
         self.vigil.awaits(key)
+        self.admitted.pop(key, None)
 
     async def _look(self, key: Key, body: Object) -> tuple[Observed, Report]:
         begun = asyncio.get_running_loop().time()
@@ -92,6 +97,7 @@ class Reconciler:
         selector = spec.auth.api_key_secret_selector
         keys = selector.written() if selector else None
         seen = await self.observer.observe(key, body, token_secret(spec)[0], keys, shared=is_shared(spec))
+        seen = replace(seen, settled=frozenset(self._settled(seen)))
         spec = at_rest(as_allowed(spec, self.settings), seen)
         return seen, await self._act(spec, seen, as_seen(spec, seen), begun)
 
@@ -111,6 +117,7 @@ class Reconciler:
             plan = build_plan(spec, seen, self.settings, preflight, replace(rollout, room=room))
         grouped = as_groups(spec, there, plan)
         outcome = await apply(self.cluster, grouped, there)
+        self._remember(seen.key, outcome)
         plan = replace(plan, missing=grouped.missing)
         return report(
             spec,
@@ -121,6 +128,22 @@ class Reconciler:
             stall_seconds=self.settings.stall_seconds,
             recheck_seconds=self.settings.recheck_seconds,
         )
+
+    def _settled(self, seen: Observed) -> Iterator[Ref]:
+        """Yield the objects that are as admission left them."""
+        for ref, digest in self.admitted.get(seen.key, {}).items():
+            live = seen.children.get(ref)
+            if live is not None and content(live) == digest:
+                yield ref
+
+    def _remember(self, key: Key, outcome: Outcome) -> None:
+        before = self.admitted.get(key, {})
+        now = {ref: digest for ref, digest in before.items() if ref not in outcome.applied}
+        now.update(outcome.admitted)
+        if now:
+            self.admitted[key] = now
+        else:
+            self.admitted.pop(key, None)
 
     async def _preflight(
         self, spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, begun: float

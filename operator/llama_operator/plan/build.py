@@ -12,7 +12,7 @@ from llama_operator import names
 from llama_operator.plan import budget, gateway, monitoring, network, objects, revisions, sharing, sleep, source
 from llama_operator.plan import keys as api_keys
 from llama_operator.plan.claims import claimed
-from llama_operator.plan.diff import differs, stamped
+from llama_operator.plan.diff import changed, differs, stamped
 from llama_operator.plan.history import Revision, Rollout
 from llama_operator.plan.keys import ApiKeys
 from llama_operator.plan.observed import Object, Observed, Plan, PreflightResult, Ref, ref_of
@@ -83,7 +83,7 @@ def build_plan(
             and (
                 sharing.must_apply(obj, seen)
                 if sharing.is_shared(obj)
-                else differs(obj, seen.children.get(ref_of(obj)))
+                else differs(obj, seen.children.get(ref_of(obj)), settled=ref_of(obj) in seen.settled)
             )
         ),
         prune=(
@@ -96,10 +96,19 @@ def build_plan(
         foreign=foreign,
         missing=missing,
         touch={} if wanted_refs(seen.key).keys in foreign else touched(seen, wanted_refs(seen.key).keys),
+        changed=tuple(_changed(desired, seen)),
         ignored_keys=keys.ignored if keys is not None else (),
         claims=bool(set(claims) - set(waiting)),
         rollout=known,
     )
+
+
+def _changed(desired: tuple[Object, ...], seen: Observed) -> Iterator[str]:
+    """Yield the first field of each object that admission has made something else of."""
+    for obj in desired:
+        ref = ref_of(obj)
+        if ref in seen.settled and (path := changed(seen.children[ref], obj)):
+            yield f"{path} of {ref.kind} {ref.name}"
 
 
 def _loaded(

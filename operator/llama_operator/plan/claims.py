@@ -14,11 +14,11 @@ def claimed(desired: Iterable[Object], seen: Observed) -> Iterator[Ref]:
         ref = ref_of(obj)
         if ref == sleep.gateway_ref(seen.key):
             continue  # it has no GPU, and its room is next to nothing
-        if _is_claim(obj, seen.children.get(ref)):
+        if _is_claim(obj, seen.children.get(ref), settled=ref in seen.settled):
             yield ref
 
 
-def _is_claim(obj: Object, live: Object | None) -> bool:
+def _is_claim(obj: Object, live: Object | None, *, settled: bool) -> bool:
     """Whether applying `obj` would create a volume, or pods that are not there."""
     if obj["kind"] not in ("PersistentVolumeClaim", "Deployment"):
         return False
@@ -28,5 +28,5 @@ def _is_claim(obj: Object, live: Object | None) -> bool:
         return False
     annotations: Mapping[str, str] = live["metadata"].get("annotations") or {}
     same = annotations.get(names.ANNOTATION_TEMPLATE) == obj["metadata"]["annotations"][names.ANNOTATION_TEMPLATE]
-    same = same and contains(live["spec"]["template"], obj["spec"]["template"])
+    same = same and (settled or contains(live["spec"]["template"], obj["spec"]["template"]))
     return not same or obj["spec"]["replicas"] > live["spec"].get("replicas", 1)

@@ -19,6 +19,8 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "ports": ("containerPort", "port"),
     "ownerReferences": ("uid",),
 }
+_CONTROLLERS: Final = ("deployment.kubernetes.io/", "pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.")
+"""What controllers note on objects, after they were applied."""
 _QUANTITIES: Final = frozenset({"requests", "limits", "sizeLimit"})
 
 
@@ -40,15 +42,55 @@ def _shown(obj: Object) -> Object:
     return {**obj, "data": sorted(obj["data"])} if obj["kind"] == "Secret" else obj
 
 
-def differs(wanted: Object, live: Object | None) -> bool:
-    """Whether the stamped object `wanted` has to be applied."""
+def differs(wanted: Object, live: Object | None, *, settled: bool = False) -> bool:
+    """Whether the stamped object `wanted` has to be applied.
+
+    One that is `settled` is as the last apply left it: what admission made of it then, it would make again.
+    """
     # In this order: once it was applied, it was accepted, and its values have the forms that are compared below.
-    return live is None or _applied(live) != _applied(wanted) or not _contains(live, wanted)
+    return live is None or _applied(live) != _applied(wanted) or not (settled or _contains(live, wanted))
 
 
 def contains(live: Json, wanted: Json) -> bool:
     """Whether a live value has everything of a wanted one that the API server has accepted before."""
     return _contains(live, wanted)
+
+
+def content(obj: Object) -> str:
+    """Return a digest of what an object asks for: what admission may change, and nobody's status or book-keeping."""
+    metadata: Mapping[str, Any] = obj["metadata"]
+    annotations = {
+        name: value for name, value in (metadata.get("annotations") or {}).items() if not name.startswith(_CONTROLLERS)
+    }
+    rest = {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+    return digest({**rest, "labels": metadata.get("labels") or {}, "annotations": annotations})
+
+
+def changed(live: Json, wanted: Json, path: str = "") -> str | None:
+    """Return the path of the first field of `wanted` that a live object has otherwise; None if there is none.
+
+    Items of lists are named where they have a name, as people look for them.
+    """
+    if _contains(live, wanted, name=path.rpartition(".")[2]):
+        return None
+    if isinstance(wanted, Mapping):
+        found: Mapping[str, Json] = live if isinstance(live, Mapping) else {}
+        inner = cast("Mapping[str, Json]", wanted).items()
+        quantities = path.rpartition(".")[2] in _QUANTITIES
+        rows = (
+            changed(found.get(key), value, f"{path}.{key}".lstrip("."))
+            for key, value in inner
+            if not (quantities and found.get(key) is not None and amount(found[key]) == amount(value))
+        )
+        return next((row for row in rows if row), path)
+    name = path.rpartition(".")[2]
+    key = next((key for key in _KEYS.get(name, ()) if key == "name"), None)
+    if key and isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        items = cast("Sequence[Json]", wanted)
+        there = {item.get(key): item for item in live or ()}
+        rows = (changed(there.get(item.get(key)), item, f"{path}[{item.get(key)}]") for item in items)
+        return next((row for row in rows if row), path)
+    return path
 
 
 def _applied(obj: Object) -> str | None:

@@ -32,7 +32,8 @@ def as_seen(spec: LlamaDeploymentSpec, seen: Observed) -> Observed:
     live = children.get(wanted.group)
     if live is not None:
         children[wanted.workload] = _as_deployment(live, spec, leaders, seen)
-    return replace(seen, children=children, pods=leaders, workers=others)
+    settled = seen.settled | ({wanted.workload} if wanted.group in seen.settled else frozenset())
+    return replace(seen, children=children, pods=leaders, workers=others, settled=settled)
 
 
 def _index(pod: Object) -> str | None:

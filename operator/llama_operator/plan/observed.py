@@ -92,7 +92,8 @@ class Observed:
     children, and those of images that were pulled for pods that are not ready; `routed` is False while a pod is ready
     and the Service is seen to lead to none, which is looked at until it is available; `kinds` are the kinds of other
     projects that the cluster knows; `usage` what pods have done, by name, read only when it is to be counted;
-    `key_secrets` the Secrets with API keys, None where the spec selects none.
+    `key_secrets` the Secrets with API keys, None where the spec selects none; `settled` are children that are as their
+    last apply left them, though admission made something else of them than was wanted.
     """
 
     key: Key
@@ -112,6 +113,7 @@ class Observed:
     events: tuple[Object, ...] = ()
     kinds: frozenset[str] = frozenset()
     usage: Mapping[str, Usage] = field(default_factory=dict[str, Usage])
+    settled: frozenset[Ref] = frozenset()
 
     @property
     def uid(self) -> str:
@@ -174,7 +176,8 @@ class Plan:
     annotations, by pod. `release` are shared objects to let go of, `cache` is the PVC that the model is kept in,
     `waits` tells that a shared one is yet to be filled, so that no pod is created. `claims` tells whether pods or a
     volume would be created that are not there: what preflight is for; they are in `apply` unless it holds them.
-    `rollout` are the rollouts as they are once the plan is carried out. `ignored_keys` are names of API keys that
+    `rollout` are the rollouts as they are once the plan is carried out. `changed` names the fields that admission
+    has changed in objects that are left so. `ignored_keys` are names of API keys that
     cannot be used, each with the reason.
     """
 
@@ -189,16 +192,21 @@ class Plan:
     waits: bool = False
     claims: bool = False
     rollout: Rollout = field(default_factory=Rollout)
+    changed: tuple[str, ...] = ()
     ignored_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a plan: objects applied and pruned, and what the API server refused, with its reason."""
+    """What became of a plan: objects applied and pruned, and what the API server refused, with its reason.
+
+    `admitted` is the digest of each object that admission made something else of than was wanted (`plan.diff.content`).
+    """
 
     applied: tuple[Ref, ...] = ()
     pruned: tuple[Ref, ...] = ()
     refused: Mapping[Ref, str] = field(default_factory=dict[Ref, str])
+    admitted: Mapping[Ref, str] = field(default_factory=dict[Ref, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,7 +118,9 @@ def must_apply(obj: Object, seen: Observed) -> bool:
     live = seen.children.get(ref_of(obj))
     if obj["kind"] == "Job":  # its template cannot change
         return live is None or not (owns(seen, live) or "deletionTimestamp" in live["metadata"])
-    return differs(obj, live) or (live is not None and not owners(obj) and owns(seen, live))
+    return differs(obj, live, settled=ref_of(obj) in seen.settled) or (
+        live is not None and not owners(obj) and owns(seen, live)
+    )
 
 
 def applied(obj: Object, seen: Observed) -> Object:

@@ -33,7 +33,7 @@ def advanced(
     """Return the rollout that the pods are to have, and all of them."""
     if rollout.keep is not None:
         return rollout.keep, replace(rollout, running=rollout.keep.number)
-    template, annotations = _template(spec, seen, settings, preflight)
+    template, annotations = _template(spec, seen, settings, preflight, rollout)
     wanted = Revision(
         number=0,
         template=template,
@@ -55,7 +55,7 @@ def intent(spec: LlamaDeploymentSpec, key: Key, settings: PlanSettings) -> str:
 
 
 def _template(
-    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, preflight: PreflightResult
+    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, preflight: PreflightResult, rollout: Rollout
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the pod template, and the annotations of its Deployment.
 
@@ -71,9 +71,16 @@ def _template(
         annotations[names.ANNOTATION_DEFAULT_IMAGE] = rest
         image = settings.inference_image
         if live is not None and live["metadata"].get("annotations", {}).get(names.ANNOTATION_DEFAULT_IMAGE) == rest:
-            image = running_image(live) or image
+            image = _image_asked_for(live, rollout) or image
     template = pods.template(spec, name, image, revision, settings)
     return template, {**annotations, names.ANNOTATION_TEMPLATE: digest(template)}
+
+
+def _image_asked_for(live: Object, rollout: Rollout) -> str | None:
+    """Return the image that a live Deployment was applied with: a webhook may have named another registry since."""
+    number = revisions.current(live)
+    row = next((row for row in rollout.revisions if row.number == number), None)
+    return running_image(live if row is None else {"spec": {"template": row.template}})
 
 
 def running_image(deployment: Object) -> str | None:

@@ -62,7 +62,10 @@ def _waiting(facts: Facts) -> Answer:
 def _accepted(facts: Facts) -> Answer:
     if problem := facts.problem_of("Accepted"):
         return _no(problem)
-    return True, Reason.SPEC_VALID, "the spec can be served as written"
+    words = "the spec can be served as written"
+    if facts.changed:
+        words = f"{words}, but for what a webhook of the cluster has changed: {', '.join(facts.changed)}"
+    return True, Reason.SPEC_VALID, words
 
 
 def _preflight(facts: Facts) -> Answer:

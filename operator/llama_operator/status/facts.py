@@ -32,6 +32,7 @@ class Facts:
     startup: Startup | None
     problems: tuple[Problem, ...]
     cache: str | None
+    changed: tuple[str, ...]
     waits_for_cache: bool
     preflight: PreflightResult | None
     rollout: Rollout
@@ -130,6 +131,7 @@ def gather(
         ),
         problems=found,
         cache=plan.cache if plan is not None else None,
+        changed=plan.changed if plan is not None else (),
         waits_for_cache=waits,
         preflight=preflight,
         rollout=plan.rollout if plan is not None else Rollout(),

@@ -207,6 +207,76 @@ async def test_a_webhook_that_fails_is_named_in_the_status_and_waited_for() -> N
     assert cluster.stored("Deployment")
 
 
+def rewritten(obj: dict[str, Any]) -> None:
+    """Pull images from another registry, as a policy engine would have it."""
+    if obj["kind"] == "Deployment":
+        for row in obj["spec"]["template"]["spec"]["containers"]:
+            row["image"] = f"mirror.example/{row['image'].removeprefix('mirror.example/')}"
+
+
+def tolerating(obj: dict[str, Any]) -> None:
+    """Add a toleration and a sidecar, pull images always."""
+    if obj["kind"] == "Deployment":
+        pod = obj["spec"]["template"]["spec"]
+        pod["tolerations"] = [*pod.get("tolerations", ()), {"key": "team", "operator": "Exists"}]
+        pod["containers"] = [{**row, "imagePullPolicy": "Always"} for row in pod["containers"]]
+        pod["containers"].append({"name": "mesh", "image": "mesh:1"})
+
+
+def annotated(obj: dict[str, Any]) -> None:
+    """Take a label of ours for its own."""
+    if obj["kind"] == "Service":
+        obj["metadata"]["labels"] = {**obj["metadata"]["labels"], "app.kubernetes.io/managed-by": "team"}
+
+
+@pytest.mark.parametrize("admit", [rewritten, tolerating, annotated])
+@pytest.mark.parametrize("spec", [{}, {"engine": {"image": "acme/llama-inference:7"}}])
+async def test_what_a_webhook_makes_of_an_object_is_left_so(admit: Any, spec: dict[str, Any]) -> None:
+    """It would make the same of it again: no second apply, no other rollout, and the status says what differs."""
+    cluster = a_cluster(a_body(**spec))
+    cluster.admit = admit
+    reconciler = a_reconciler(cluster)
+    for _ in range(3):
+        await reconciler.reconcile(KEY)
+    cluster.calls.clear()
+    await reconciler.reconcile(KEY)
+    assert cluster.writes == []
+    assert answer(cluster, "Accepted") == "True SpecValid"
+    assert len(cluster.stored("ControllerRevision")) == 1
+    assert "has changed: " in next(row["message"] for row in status(cluster)["conditions"] if row["type"] == "Accepted")
+
+
+async def test_what_somebody_changes_after_a_webhook_is_set_right() -> None:
+    """What is left alone is what the webhook made, not what comes later."""
+    cluster = a_cluster(a_body())
+    cluster.admit = rewritten
+    reconciler = a_reconciler(cluster)
+    for _ in range(3):
+        await reconciler.reconcile(KEY)
+    (found,) = cluster.stored("Deployment")
+    found["spec"]["template"]["spec"]["containers"][0]["ports"] = []
+    cluster.put(found)
+    cluster.calls.clear()
+    await reconciler.reconcile(KEY)
+    assert Call("apply", "Deployment", KEY.name) in cluster.writes
+    cluster.calls.clear()
+    await reconciler.reconcile(KEY)
+    assert Call("apply", "Deployment", KEY.name) not in cluster.writes
+
+
+async def test_another_process_applies_once_what_a_webhook_changes() -> None:
+    """What was admitted is not remembered beyond it; one look later it is quiet again."""
+    cluster = a_cluster(a_body())
+    cluster.admit = rewritten
+    for _ in range(2):
+        await a_reconciler(cluster).reconcile(KEY)
+    reconciler = a_reconciler(cluster)
+    await reconciler.reconcile(KEY)
+    cluster.calls.clear()
+    await reconciler.reconcile(KEY)
+    assert [call.kind for call in cluster.writes if call.kind not in ("LlamaDeployment", "Event")] == []
+
+
 async def test_without_gateways_a_model_that_may_sleep_is_served_awake_and_told() -> None:
     """Also where it had one: callers reach the pods again, and no right is asked for that is not there."""
     body = a_body(scaling={"minReplicas": 0})
