@@ -1,6 +1,7 @@
 """Why a Hub gives no model, as sentences that name what to mend and how: for preflight, and for the words of pods."""
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +37,33 @@ class Case:
         return f"the Hub at {endpoint}" if endpoint else "the Hub"
 
 
+def without_key(name: str, key: str, keys: Collection[str]) -> str:
+    """Return that a Secret lacks the token's key, with the one that was probably meant: names are no secrets."""
+    if (meant := _meant(key, keys)) is not None:
+        return (
+            f"Secret {name} has no key {key}, but the key {meant}: set spec.model.tokenSecretRef to name {name} and "
+            f"key {meant}, or rename the key"
+        )
+    return (
+        f"Secret {name} has no key {key} (its keys: {', '.join(sorted(keys)) or 'none'}): add the key, or name another "
+        "one in spec.model.tokenSecretRef.key"
+    )
+
+
+def _meant(key: str, keys: Collection[str]) -> str | None:
+    """Return the key that holds the token, as far as names tell: the only one, one alike, the only one of a token."""
+    if len(keys) == 1:
+        return next(iter(keys))
+    by_letters = {_letters(row): row for row in sorted(keys)}
+    near = difflib.get_close_matches(_letters(key), by_letters, n=1)
+    tokens = [row for row in keys if "token" in row.lower()]
+    return by_letters[near[0]] if near else tokens[0] if len(tokens) == 1 else None
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
 def sentence(reason: str, spec: LlamaDeploymentSpec, fact: SecretFact | None, words: str) -> str | None:
     """Return the sentence for one of `plan.survey.RefusalReason`; None for another reason."""
     write = _SENTENCES.get(reason)
@@ -46,7 +74,7 @@ def _token_missing(case: Case) -> str:
     fact, (name, key) = case.fact, token_secret(case.spec)
     missing = f"Secret {name} does not exist: create it with {case.command}"
     if fact is not None and fact.exists:
-        missing = f"Secret {name} has no key {key}: add it"
+        missing = without_key(name, key, fact.keys)
         if key in fact.keys:
             missing = f"{case.secret} is empty or not in the pod yet: put the token there"
     return f"{case.spec.model.repo} is not public, and {missing}; it is tried again as soon as the token is there"

@@ -10,7 +10,7 @@ Layers are spread over the GPUs of a replica, so that their memory adds up and a
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llama_operator.plan.survey import ModelFact
@@ -133,7 +133,15 @@ def _per_token(model: ModelFact, size: int) -> int | None:
 
 
 def check(load: Load, model: ModelFact, gpu: GpuMemory | None) -> Finding:
-    """Compare what the model needs with what there is."""
+    """Compare what the model needs with what there is; a context that the model does not have is told, and cut."""
+    found, own = _compare(load, model, gpu), model.shape.context
+    if load.context is None or own is None or load.context <= own:
+        return found
+    note = f"spec.engine.maxContextTokens is {load.context}, and {load.repo} was made for {own} tokens, which holds"
+    return replace(found, message=f"{found.message}; {note}", warns=True)
+
+
+def _compare(load: Load, model: ModelFact, gpu: GpuMemory | None) -> Finding:
     wanted = need(load, model)
     if wanted is None:
         return unknown("Memory", f"the Hub does not say how much memory {load.repo} needs")

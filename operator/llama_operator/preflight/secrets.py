@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llama_operator.plan.observed import Key, SecretFact
+from llama_operator.plan.refusals import without_key
 from llama_operator.plan.survey import Survey
 from llama_operator.preflight.finding import Finding, failed, passed
 from llama_operator.spec.source import SecretKeyRef
@@ -19,13 +20,7 @@ def check_token(ref: SecretKeyRef, fact: SecretFact | None, key: Key) -> Finding
             "model is public",
         )
     if ref.key not in fact.keys:
-        keys = ", ".join(sorted(fact.keys)) or "none"
-        return failed(
-            "Secret",
-            "SecretKeyNotFound",
-            f"Secret {ref.name} has no key {ref.key} (its keys: {keys}): add the key, or name another one in "
-            "spec.model.tokenSecretRef.key",
-        )
+        return failed("Secret", "SecretKeyNotFound", without_key(ref.name, ref.key, fact.keys))
     return passed("Secret", f"Secret {ref.name} has the key {ref.key}")
 
 

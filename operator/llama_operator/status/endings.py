@@ -15,6 +15,7 @@ from llama_operator.plan import refusals
 from llama_operator.plan.engines import FRONT, TGI
 from llama_operator.plan.observed import SecretFact
 from llama_operator.spec.model import LlamaDeploymentSpec
+from llama_operator.status import last_words
 from llama_operator.status.problems import Problem, short
 from llama_operator.status.reason import Reason
 
@@ -52,9 +53,8 @@ class Ending:
 
     @property
     def last(self) -> str:
-        """The last line that says something."""
-        lines = [line for line in self.message.splitlines() if line.strip()]
-        return short(lines[-1]) if lines else ""
+        """The sentence that it ended with."""
+        return short(last_words.last(self.message))
 
 
 _WORDS: Final[tuple[tuple[Reason, re.Pattern[str]], ...]] = (
@@ -98,15 +98,15 @@ def problem(spec: LlamaDeploymentSpec, secret: SecretFact | None, ending: Ending
         return Problem(Reason.OUT_OF_MEMORY, _memory(spec, ending))
     if ending.code == 135:  # a page of /dev/shm that there is no room for
         return Problem(Reason.SHARED_MEMORY_TOO_SMALL, _shared(spec, ending, "SIGBUS"))
+    said = last_words.sentences(ending.message)
     for reason, words in _WORDS:
-        if found := words.search(ending.message):
-            line = short(next(line for line in ending.message.splitlines() if found[0] in line))
-            return Problem(reason, _sentence(reason, spec, secret, ending, line))
-    said = f', and its last words were "{ending.last}"' if ending.last else ""
+        if line := next(filter(words.search, said), None):
+            return Problem(reason, _sentence(reason, spec, secret, ending, short(line)))
+    words = f', and its last words were "{ending.last}"' if ending.last else ""
     signal = _SIGNALS.get(ending.code)
     return Problem(
         Reason.CRASHING,
-        f"{ending.who} ended with code {ending.code}{f' ({signal})' if signal else ''}{said}: {ending.logs} shows the "
+        f"{ending.who} ended with code {ending.code}{f' ({signal})' if signal else ''}{words}: {ending.logs} shows the "
         "rest",
     )
 

@@ -168,3 +168,12 @@ def test_a_gpu_smaller_than_its_own_overhead_holds_nothing() -> None:
     """No count of them is proposed."""
     found = check(a_load(), LLAMA_70B, GpuMemory(bytes=GIB, whose="spec.resources.gpu.memory"))
     assert found.message.endswith("use GPUs with more memory")
+
+
+@pytest.mark.parametrize("gpu", [A100, None, GpuMemory(bytes=GIB, whose="node node-1")], ids=["fits", "unknown", "no"])
+def test_a_context_above_the_models_own_is_told_as_a_note(gpu: GpuMemory | None) -> None:
+    """A wish that is cut is not cut silently: the condition says so, whatever else is found."""
+    found, plain = (check(a_load(context=context), LLAMA_70B, gpu) for context in (100_000, 4096))
+    note = f"spec.engine.maxContextTokens is 100000, and {REPO} was made for 4096 tokens, which holds"
+    assert found == replace(plain, message=f"{plain.message}; {note}", warns=True)
+    assert "maxContextTokens is" not in plain.message

@@ -261,7 +261,8 @@ NAMED = a_body(model={"repo": REPO, "tokenSecretRef": {"name": "mine", "key": "t
     [
         ("TokenMissing", None, None, "Secret hf-access-token does not exist: create it with kubectl create secret"),
         ("TokenMissing", None, SecretFact(name="hf-access-token", exists=False), "does not exist"),
-        ("TokenMissing", None, a_secret("other"), "has no key hf_access_token: add it"),
+        ("TokenMissing", None, a_secret("a", "b"), "has no key hf_access_token (its keys: a, b): add the key"),
+        ("TokenMissing", None, a_secret("HF_TOKEN"), "but the key HF_TOKEN: set spec.model.tokenSecretRef to name"),
         ("TokenMissing", None, a_secret("hf_access_token"), "is empty or not in the pod yet"),
         ("TokenRejected", None, None, "does not accept the token in Secret hf-access-token, key hf_access_token"),
         ("TokenRejected", NAMED, None, "Secret mine, key token: put a valid token there"),
