@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
+from llama_operator.cluster.hub_refusals import patience
 from tests.hub.conftest import FILES, REPO
 from tests.support.hub import HubServer
 
@@ -122,3 +123,21 @@ def test_the_journal_tells_whose_token_was_sent_and_not_which(hub: HubServer) ->
     assert [(request.token_given, request.account) for request in hub.requests] == [(True, "reader"), (True, None)]
     assert READER not in repr(hub.requests)
     assert MISTYPED not in repr(hub.requests)
+
+
+def test_a_dataset_and_a_space_are_found_under_their_kind_alone(hub: HubServer) -> None:
+    """Their names are no models' names, as on the true Hub."""
+    hub.add_other("dataset", "acme/words")
+    hub.add_other("space", "acme/demo")
+    assert api(hub).dataset_info("acme/words").id == "acme/words"
+    assert api(hub).space_info("acme/demo").id == "acme/demo"
+    for ask in (api(hub).model_info, api(hub).space_info):
+        refusal(RepositoryNotFoundError, lambda ask=ask: ask("acme/words"))
+
+
+def test_a_limit_of_requests_is_read_as_the_true_client_reads_it(hub: HubServer) -> None:
+    """It says when it is asked again; so does ours."""
+    hub.fault("error", status=429, headers={"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"api";q=500;w=300'})
+    error = refusal(HfHubHTTPError, lambda: api(hub).model_info(REPO))
+    assert "Retry after 55 seconds" in str(error)
+    assert patience(error.response.headers) == 55

@@ -34,8 +34,8 @@ def test_a_range_outside_the_file_is_refused(hub: HubServer) -> None:
 
 def test_an_unknown_page_is_named(hub: HubServer) -> None:
     """What is missing in this server is seen at once."""
-    answer = get(f"{hub.url}/api/datasets/acme/words")
-    assert (answer.status_code, answer.json()["error"]) == (404, "the test Hub has no page /api/datasets/acme/words")
+    answer = get(f"{hub.url}/api/collections/acme/words")
+    assert (answer.status_code, answer.json()["error"]) == (404, "the test Hub has no page /api/collections/acme/words")
 
 
 def test_stopping_ends_transfers_and_threads(hub: HubServer) -> None:

@@ -185,7 +185,7 @@ def test_a_hub_that_is_away_holds_the_first_pod_and_nothing_that_is_there(
     hub.fault("error", status=503)
     try:
         space.apply(checked("other", model={"repo": "org/other"}))
-        row = space.condition("other", "PreflightPassed", "False HubUnreachable")
+        row = space.condition("other", "PreflightPassed", "False HubFailing")
         assert "it answers with status 503" in row["message"]
     finally:
         hub.clear_faults()

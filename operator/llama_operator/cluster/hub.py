@@ -9,21 +9,22 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
-from llama_operator.cluster import hub_answers
-from llama_operator.cluster.hub_answers import Page
+from llama_operator.cluster import hub_answers, hub_refusals, hub_shapes
+from llama_operator.cluster.hub_answers import Listing
+from llama_operator.cluster.hub_refusals import Page
 from llama_operator.plan.survey import HubRefusal, ModelFact
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5)
-_MOST_BYTES: Final[dict[Page, int]] = {"listing": 16 * 2**20, "config": 2**20}
+_MOST_BYTES: Final[dict[Page, int]] = {"listing": 16 * 2**20, "file": 16 * 2**20}
 _MOST_REDIRECTS: Final = 5
 _ONE_TOKEN: Final = re.compile(r"[!-~]+")
 
@@ -63,20 +64,57 @@ class HubClient:
         except _RefusedError as refused:
             return refused.refusal
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            # Of the error only its kind: its words may repeat a URL or a header.
-            kind = "no answer in time" if isinstance(error, TimeoutError) else _kind(error)
-            log.info("the Hub at %s does not answer: %s", query.endpoint, kind)
-            return HubRefusal(reason="HubUnreachable", words=kind)
+            found = hub_refusals.of_error(error, self._timeout.total)
+            log.info("the Hub at %s does not answer: %s (%s)", query.endpoint, found.words, type(error).__name__)
+            return found
 
     async def _ask(self, query: HubQuery) -> ModelFact | HubRefusal:
-        repo, revision = quote(query.repo), quote(query.revision, safe="")
-        body = await self._get(query, "listing", f"api/models/{repo}/revision/{revision}?blobs=true")
-        listing = hub_answers.read_listing(body)
-        if (refusal := listing.without_weights) is not None:
+        listing = await self._listing(query)
+        if hub_shapes.is_adapter(listing.names):
+            return hub_shapes.adapter(await self._object(query, listing, hub_shapes.ADAPTER))
+        if (refusal := listing.refusal) is not None:
             return refusal
-        # Of the commit, so that both are of the same revision; and only this page tells whether access is granted.
-        config = await self._get(query, "config", f"{repo}/resolve/{listing.commit}/config.json")
-        return hub_answers.fact(listing, config)
+        # Only a file tells whether access is granted.
+        config = await self._object(query, listing, hub_shapes.CONFIG)
+        if hub_shapes.SINGLE not in listing.names and self._is_read(listing, hub_shapes.INDEX):
+            index = await self._object(query, listing, hub_shapes.INDEX)
+            if (refusal := hub_answers.missing_shard(listing, index)) is not None:
+                return refusal
+        tokenizer = None
+        if not hub_shapes.has_template_file(listing.names) and self._is_read(listing, hub_shapes.TOKENIZER_CONFIG):
+            tokenizer = await self._object(query, listing, hub_shapes.TOKENIZER_CONFIG)
+        return hub_answers.fact(listing, config, tokenizer)
+
+    async def _listing(self, query: HubQuery) -> Listing:
+        revision = quote(query.revision, safe="")
+        try:
+            body = await self._get(query, "listing", f"api/models/{quote(query.repo)}/revision/{revision}?blobs=true")
+        except _RefusedError as refused:
+            if refused.refusal.reason == "RepositoryNotFound":
+                await self._refuse_another_kind(query)
+            raise
+        return hub_answers.read_listing(body)
+
+    async def _refuse_another_kind(self, query: HubQuery) -> None:
+        """Raise that a name is a dataset's or a space's, where it is; what goes wrong here says nothing."""
+        for kind in ("dataset", "space"):
+            try:
+                await self._get(query, "listing", f"api/{kind}s/{quote(query.repo)}")
+            except (_RefusedError, aiohttp.ClientError, TimeoutError, OSError):
+                continue
+            raise _RefusedError(hub_shapes.of_another_kind(kind))
+
+    @staticmethod
+    def _is_read(listing: Listing, name: str) -> bool:
+        return name in listing.names and listing.size(name) <= _MOST_BYTES["file"]
+
+    async def _object(self, query: HubQuery, listing: Listing, name: str) -> dict[str, Any]:
+        """Return the JSON object in a file of the commit that was listed."""
+        body = await self._get(query, "file", f"{quote(query.repo)}/resolve/{listing.commit}/{quote(name)}")
+        found = hub_answers.read_object(body, name, listing.commit)
+        if isinstance(found, HubRefusal):
+            raise _RefusedError(found)
+        return found
 
     async def _get(self, query: HubQuery, page: Page, path: str) -> bytes:
         url = URL(f"{query.endpoint.rstrip('/')}/{path}", encoded=True)
@@ -87,9 +125,9 @@ class HubClient:
             url, headers=headers, timeout=self._timeout, max_redirects=_MOST_REDIRECTS
         ) as answer:
             if answer.status != 200:
-                code = hub_answers.error_code(answer.headers)
-                given = query.token is not None
-                raise _RefusedError(hub_answers.refusal(answer.status, code, page=page, token_given=given))
+                file, given = path.rpartition("/")[2], query.token is not None
+                found = hub_refusals.of_status(answer.status, answer.headers, page=page, file=file, token_given=given)
+                raise _RefusedError(found)
             return await _body(answer, _MOST_BYTES[page])
 
 
@@ -98,20 +136,8 @@ async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > most:
-            raise _RefusedError(HubRefusal(reason="HubUnreachable", words=f"its answer is longer than {most} bytes"))
+            raise _RefusedError(HubRefusal(reason="NotAHub", words=f"its answer is longer than {most} bytes"))
     return bytes(body)
-
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, ValueError):
-        return "its answer is not a Hub's"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate is not trusted"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return "no connection"
-    return type(error).__name__
 
 
 @asynccontextmanager

@@ -1,25 +1,24 @@
-"""Read the Hub's answers: a listing and a config.json into facts, an error into a refusal. Pure.
+"""Read the Hub's answers: a listing, config.json and what else tells of a model into facts. Pure.
 
-Both come from outside, written by whoever owns the repository: what is not as expected is left out, never trusted.
+All come from outside, written by whoever owns the repository: what is not as expected is left out, never trusted.
 """
 
+import json
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from llama_operator.cluster import hub_shapes
+from llama_operator.cluster.hub_shapes import shown
 from llama_operator.plan.survey import HubRefusal, ModelFact, ModelShape
 
 _Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 _Word = Annotated[str, Field(max_length=255)]
-_SINGLE: Final = "model.safetensors"
-_INDEX: Final = "model.safetensors.index.json"
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 _SMALL: Final = re.compile(r"[^/]*\.(json|model|txt|jinja)")
 _MOST_ELEMENTS: Final = 2**31 - 1
-_PRINTABLE: Final = re.compile(r"[^ -~]")
 
 
 def _or_none(kind: type) -> BeforeValidator:
@@ -60,14 +59,18 @@ class Listing(_Part):
     siblings: Annotated[list[_Sibling], Field(max_length=100_000)] = []
 
     @property
-    def without_weights(self) -> HubRefusal | None:
-        """The refusal of a revision that has nothing to load; None if it has."""
-        names = [row.rfilename for row in self.siblings]
-        if _SINGLE in names or _INDEX in names:
-            return None
-        others = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf")))[:3]
-        words = f"only {', '.join(others)}" if others else "no weights at all"
-        return HubRefusal(reason="NoSafetensors", words=_shown(words))
+    def names(self) -> frozenset[str]:
+        """The files of the revision."""
+        return frozenset(row.rfilename for row in self.siblings)
+
+    @property
+    def refusal(self) -> HubRefusal | None:
+        """The refusal of a revision that is nothing to serve; None if it is."""
+        return hub_shapes.refusal(self.names, self.card or {})
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file; 0 where the listing does not say."""
+        return next((row.bytes for row in self.siblings if row.rfilename == name), 0)
 
     @property
     def licence(self) -> str | None:
@@ -75,9 +78,9 @@ class Listing(_Part):
         card = self.card or {}
         written = card.get("license_name") if card.get("license") == "other" else card.get("license")
         if isinstance(written, str) and written:
-            return _shown(written)
+            return shown(written)
         tags = (tag.removeprefix("license:") for tag in self.tags or () if tag.startswith("license:"))
-        return _shown(next(tags, "")) or None
+        return shown(next(tags, "")) or None
 
 
 _Whole = Annotated[int | None, _or_none(int)]
@@ -108,13 +111,11 @@ def read_listing(body: bytes) -> Listing:
     return Listing.model_validate_json(body)
 
 
-def fact(listing: Listing, config: bytes) -> ModelFact:
-    """Return the facts of a revision.
-
-    Raises:
-        ValueError: if `config` is no JSON object.
-    """
+def fact(listing: Listing, config: Mapping[str, Any], tokenizer_config: Mapping[str, Any] | None = None) -> ModelFact:
+    """Return the facts of a revision; `tokenizer_config` is None where it has none, or was not read."""
     weights = sum(row.bytes for row in listing.siblings if _WEIGHTS.fullmatch(row.rfilename))
+    template = hub_shapes.has_template_file(listing.names) or bool((tokenizer_config or {}).get("chat_template"))
+    unread = tokenizer_config is None and hub_shapes.TOKENIZER_CONFIG in listing.names
     return ModelFact(
         commit=listing.commit,
         gated=bool(listing.gated),
@@ -123,77 +124,53 @@ def fact(listing: Listing, config: bytes) -> ModelFact:
         weight_bytes=weights,
         total_bytes=weights + sum(row.bytes for row in listing.siblings if _SMALL.fullmatch(row.rfilename)),
         shape=shape(config),
+        embeds=hub_shapes.embeds(listing.names),
+        chat_template=None if unread and not template else template,
     )
 
 
-def shape(config: bytes) -> ModelShape:
-    """Return what a config.json says of a model.
+def read_object(body: bytes, name: str, commit: str) -> dict[str, Any] | HubRefusal:
+    """Return the JSON object in a file; a refusal if it holds none, for that is the repository's fault."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return HubRefusal(reason="BrokenRepository", words=f"{name} at commit {commit[:12]} is not valid JSON")
+    if not isinstance(found, dict):
+        return HubRefusal(reason="BrokenRepository", words=f"{name} at commit {commit[:12]} is no JSON object")
+    return cast("dict[str, Any]", found)
 
-    Raises:
-        ValueError: if it is no JSON object.
-    """
-    rows = _Config.model_validate_json(config)
+
+def missing_shard(listing: Listing, index: Mapping[str, Any]) -> HubRefusal | None:
+    """Return the refusal of an index of shards that the commit does not have all of; None if it has."""
+    rows = index.get("weight_map")
+    shards: set[object] = set(cast("dict[str, object]", rows).values()) if isinstance(rows, dict) else set()
+    named = {name for name in shards if isinstance(name, str)}
+    if not named or len(named) < len(shards):
+        words = f"{hub_shapes.INDEX} at commit {listing.commit[:12]} is no index of shards"
+        return HubRefusal(reason="BrokenRepository", words=words)
+    if not (absent := sorted(named - listing.names)):
+        return None
+    more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+    words = f"{hub_shapes.INDEX} names {absent[0]}{more}, which commit {listing.commit[:12]} does not have"
+    return HubRefusal(reason="BrokenRepository", words=shown(words))
+
+
+def shape(config: Mapping[str, Any]) -> ModelShape:
+    """Return what a config.json says of a model."""
+    rows = _Config.model_validate(config)
     heads, hidden = _positive(rows.num_attention_heads), _positive(rows.hidden_size)
     quantization = rows.quantization_config
     return ModelShape(
-        model_type=_shown(rows.model_type) if rows.model_type else None,
-        architectures=tuple(_shown(str(name)) for name in (rows.architectures or ())[:8]),
+        model_type=shown(rows.model_type) if rows.model_type else None,
+        architectures=tuple(shown(str(name)) for name in (rows.architectures or ())[:8]),
         layers=_positive(rows.num_hidden_layers),
         kv_heads=_positive(rows.num_key_value_heads) or heads,
         head_dim=_positive(rows.head_dim) or (hidden // heads if hidden and heads else None),
         context=_positive(rows.max_position_embeddings),
-        dtype=_shown(rows.dtype or rows.torch_dtype or "") or None,
-        quantization=_shown(str(quantization.get("quant_method", "unnamed"))) if quantization else None,
+        dtype=shown(rows.dtype or rows.torch_dtype or "") or None,
+        quantization=shown(str(quantization.get("quant_method", "unnamed"))) if quantization else None,
     )
 
 
 def _positive(value: int | None) -> int | None:
     return value if value is not None and 0 < value <= _MOST_ELEMENTS else None
-
-
-def _shown(text: str) -> str:
-    """Cut down what a repository's owner wrote to something that may stand in a status."""
-    return _PRINTABLE.sub("", text)[:200]
-
-
-Page = Literal["listing", "config"]
-
-
-_BY_CODE: Final[Mapping[str | None, HubRefusal]] = {
-    "RepoNotFound": HubRefusal(reason="RepositoryNotFound", words="no such repository"),
-    "RevisionNotFound": HubRefusal(reason="RevisionNotFound", words="no such revision"),
-    "EntryNotFound": HubRefusal(reason="UnsupportedArchitecture", words="it has no config.json"),
-}
-
-
-def refusal(status: int, code: str | None, *, page: Page, token_given: bool) -> HubRefusal:
-    """Return what an answer other than 200 means; `code` is its X-Error-Code.
-
-    The API pages of a gated repository are public and look at the token first; its files are not, and look at the gate
-    first. So a wrong token is known from the listing, and a missing grant from the config.
-    """
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if code == "GatedRepo" or status == HTTPStatus.FORBIDDEN:
-        return _gated(status, token_given=token_given)
-    if status == HTTPStatus.NOT_FOUND:
-        return _BY_CODE["RepoNotFound"]
-    if status == HTTPStatus.UNAUTHORIZED and page == "listing" and not token_given:
-        # A repository that does not exist looks the same, so that private ones stay hidden.
-        return _BY_CODE["RepoNotFound"]
-    if status == HTTPStatus.UNAUTHORIZED:
-        return _gated(status, token_given=token_given)
-    return HubRefusal(reason="HubUnreachable", words=f"it answers with status {status}")
-
-
-def _gated(status: int, *, token_given: bool) -> HubRefusal:
-    if not token_given:
-        return HubRefusal(reason="TokenMissing", words="its files are for accounts that were let in")
-    if status == HTTPStatus.UNAUTHORIZED:
-        return HubRefusal(reason="TokenRejected", words="the token is not valid")
-    return HubRefusal(reason="AccessDenied", words="the account was not let in")
-
-
-def error_code(headers: Mapping[str, str]) -> str | None:
-    """Return the Hub's own word for an error."""
-    return headers.get("X-Error-Code")

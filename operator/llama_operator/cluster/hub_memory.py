@@ -9,7 +9,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from llama_operator.cluster.hub import HubQuery
@@ -20,7 +21,10 @@ log = logging.getLogger(__name__)
 FACT_SECONDS: Final = 300.0
 """How long a fact holds: as long may a branch have moved on without its being noticed before a first pod."""
 FIRST_SECONDS, LONGEST_SECONDS = 2.0, 60.0
-"""Waits before a Hub that refused is asked again; they double. Another token is another question, asked at once."""
+"""Waits before a Hub that refused is asked again; they double, and are longer where it wants to be left alone.
+
+Another token is another question, asked at once.
+"""
 PATIENCE_SECONDS: Final = 2.0
 """How long whoever begins to ask waits for the answer before going on without it."""
 _AT_ONCE: Final = 8
@@ -49,9 +53,15 @@ class HubMemory:
     """Answers by question; a token is kept as a digest only."""
 
     def __init__(
-        self, hub: Asks, *, clock: Callable[[], float] | None = None, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        hub: Asks,
+        *,
+        clock: Callable[[], float] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._hub = hub
+        self._now = now
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._patience = patience_seconds
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -79,6 +89,10 @@ class HubMemory:
             entry.refusals, entry.until = 0, self._clock() + FACT_SECONDS
         else:
             wait = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(entry.refusals, 30))
+            if entry.answer.retry_after is not None:
+                wait = max(wait, entry.answer.retry_after)
+                at = (self._now() + timedelta(seconds=wait)).strftime("%H:%M:%S")
+                entry.answer = replace(entry.answer, words=f"{entry.answer.words}, so it is asked again at {at} UTC")
             entry.refusals, entry.until = entry.refusals + 1, self._clock() + wait
 
     async def _ask(self, query: HubQuery) -> ModelFact | HubRefusal:

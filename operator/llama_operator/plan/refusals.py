@@ -12,11 +12,26 @@ from llama_operator.spec.model import LlamaDeploymentSpec
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a sentence needs to name: the spec, what is known of the Secret, and the words of whoever asked."""
+    """What a sentence needs to name: the spec, what is known of the Secret, and the words of whoever asked.
+
+    `fix` is what to do, where whoever asked has found out; empty where the reason alone says it.
+    """
 
     spec: LlamaDeploymentSpec
     fact: SecretFact | None
     words: str
+    fix: str = ""
+
+    @property
+    def model(self) -> str:
+        """What was asked for."""
+        return f"{self.spec.model.repo} at {self.spec.model.revision}"
+
+    @property
+    def elsewhere(self) -> str:
+        """How to ask another Hub."""
+        given = self.spec.model.endpoint is not None
+        return "correct spec.model.endpoint" if given else "name a mirror in spec.model.endpoint"
 
     @property
     def secret(self) -> str:
@@ -64,10 +79,10 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
 
 
-def sentence(reason: str, spec: LlamaDeploymentSpec, fact: SecretFact | None, words: str) -> str | None:
+def sentence(reason: str, spec: LlamaDeploymentSpec, fact: SecretFact | None, words: str, fix: str = "") -> str | None:
     """Return the sentence for one of `plan.survey.RefusalReason`; None for another reason."""
     write = _SENTENCES.get(reason)
-    return write(Case(spec, fact, words)) if write else None
+    return write(Case(spec, fact, words, fix)) if write else None
 
 
 def _token_missing(case: Case) -> str:
@@ -107,17 +122,82 @@ def _revision_not_found(case: Case) -> str:
 
 
 def _no_safetensors(case: Case) -> str:
-    model = case.spec.model
-    return f"{model.repo} at {model.revision} has no safetensors: name a repository or revision that has them"
+    return (
+        f"{case.model} has no weights in safetensors, as transformers saves them, but {case.words}: "
+        f"{case.fix or 'name a repository or revision that has them'}"
+    )
+
+
+def _not_a_model(case: Case) -> str:
+    return f"{case.model} is no model but {case.words}: {case.fix or 'name a model in spec.model.repo'}"
+
+
+def _no_tokenizer(case: Case) -> str:
+    return (
+        f"{case.model} has no tokenizer ({case.words}): name a repository or revision that has one beside the weights"
+    )
+
+
+def _broken(case: Case) -> str:
+    return (
+        f"{case.model} is broken ({case.words}): name another revision in spec.model.revision, or another "
+        "repository in spec.model.repo"
+    )
 
 
 def _unsupported(case: Case) -> str:
-    return f"the engine cannot run {case.spec.model.repo} ({case.words}): name a model of the Llama family"
+    fix = case.fix or "name a model of the Llama family in spec.model.repo"
+    return f"the engine cannot run {case.spec.model.repo} ({case.words}): {fix}"
 
 
-def _hub_unreachable(case: Case) -> str:
+def _unreachable(case: Case) -> str:
+    return f"{case.hub} does not answer ({case.words}): let the cluster reach it, or {case.elsewhere}"
+
+
+def _timed_out(case: Case) -> str:
     return (
-        f"{case.hub} does not answer ({case.words}): let the cluster reach it, or name a mirror in spec.model.endpoint"
+        f"{case.hub} is silent ({case.words}), as where a firewall or a network policy drops what is sent: let the "
+        f"cluster reach it, name a proxy in HTTPS_PROXY, or {case.elsewhere}"
+    )
+
+
+def _name_unknown(case: Case) -> str:
+    return (
+        f"the name of {case.hub} is not known to the cluster's DNS: let it resolve names outside, or {case.elsewhere}"
+    )
+
+
+def _not_trusted(case: Case) -> str:
+    return (
+        f"{case.hub} is not trusted ({case.words}): give operator and pods (spec.podTemplate) the authority of its "
+        f"certificate in SSL_CERT_FILE, or {case.elsewhere}"
+    )
+
+
+def _rate_limited(case: Case) -> str:
+    name, key = token_secret(case.spec)
+    there = case.fact is not None and case.fact.exists and key in case.fact.keys
+    more = f"the limit is that of the token in {case.secret}" if there else f"a token in Secret {name} raises the limit"
+    return f"{case.hub} limits how often it is asked ({case.words}): it is tried again by itself; {more}"
+
+
+def _failing(case: Case) -> str:
+    return (
+        f"{case.hub} has trouble of its own ({case.words}): it is tried again by itself; if it lasts, {case.elsewhere}"
+    )
+
+
+def _proxy(case: Case) -> str:
+    return (
+        f"the proxy on the way to {case.hub} does not let through ({case.words}): correct HTTPS_PROXY, or except the "
+        "Hub in NO_PROXY, for the operator and for the pods (spec.podTemplate)"
+    )
+
+
+def _not_a_hub(case: Case) -> str:
+    return (
+        f"what answers in place of {case.hub} is none ({case.words}): {case.elsewhere}, or see whether a proxy or a "
+        "network's page to sign in answers instead"
     )
 
 
@@ -127,7 +207,17 @@ _SENTENCES: Final[Mapping[str, Callable[[Case], str]]] = {
     "AccessDenied": _access_denied,
     "RepositoryNotFound": _repository_not_found,
     "RevisionNotFound": _revision_not_found,
+    "NotAModel": _not_a_model,
     "NoSafetensors": _no_safetensors,
+    "NoTokenizer": _no_tokenizer,
+    "BrokenRepository": _broken,
     "UnsupportedArchitecture": _unsupported,
-    "HubUnreachable": _hub_unreachable,
+    "HubUnreachable": _unreachable,
+    "HubTimedOut": _timed_out,
+    "HubNameUnknown": _name_unknown,
+    "HubNotTrusted": _not_trusted,
+    "HubRateLimited": _rate_limited,
+    "HubFailing": _failing,
+    "ProxyFailed": _proxy,
+    "NotAHub": _not_a_hub,
 }

@@ -18,11 +18,29 @@ RefusalReason = Literal[
     "AccessDenied",
     "RepositoryNotFound",
     "RevisionNotFound",
+    "NotAModel",
     "NoSafetensors",
+    "NoTokenizer",
+    "BrokenRepository",
     "UnsupportedArchitecture",
     "HubUnreachable",
+    "HubTimedOut",
+    "HubNameUnknown",
+    "HubNotTrusted",
+    "HubRateLimited",
+    "HubFailing",
+    "ProxyFailed",
+    "NotAHub",
 ]
 """Why the Hub gives no facts; each is one of `status.reason.Reason` too."""
+
+HUB_AWAY: Final = frozenset(
+    {
+        "HubUnreachable", "HubTimedOut", "HubNameUnknown", "HubNotTrusted", "HubRateLimited", "HubFailing",
+        "ProxyFailed", "NotAHub",
+    }
+)  # fmt: skip
+"""Those of a Hub that gives nothing to anybody, which says nothing of the repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +67,7 @@ class ModelFact:
 
     `parameters` counts the elements of each safetensors type (F16, BF16, ...), empty where the Hub has not counted
     them; `weight_bytes` is the size of the files with weights, `total_bytes` that of everything to be downloaded.
+    `embeds` tells of files that make it a model of embeddings; `chat_template` is None where it is not known.
     """
 
     commit: str
@@ -58,14 +77,22 @@ class ModelFact:
     weight_bytes: int
     total_bytes: int
     shape: ModelShape
+    embeds: bool = False
+    chat_template: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRefusal:
-    """Why the Hub gave no facts; `words` are short, safe to show, and never hold a token."""
+    """Why the Hub gave no facts; `words` are short, safe to show, and never hold a token.
+
+    `fix` says what to do, where that follows from what was found and not from the reason alone. `retry_after` is for
+    how many seconds the Hub wants to be left alone.
+    """
 
     reason: RefusalReason
     words: str
+    fix: str = ""
+    retry_after: float | None = None
 
 
 HubAnswer = ModelFact | HubRefusal | None

@@ -95,9 +95,9 @@ def _of_model(case: Case, survey: Survey) -> Iterator[Finding]:
         case ModelFact() as fact:
             licence = f", licence {fact.licence}" if fact.licence else ""
             gate = ", gated, access granted" if fact.gated else ""
-            yield passed("Model", f"{case.question.repo} is at commit {fact.commit[:12]}{licence}{gate}")
-        case HubRefusal(reason=reason, words=words):
-            said = sentence(reason, case.spec, case.secret, words) or words
+            yield passed("Model", f"{case.question.repo} is at commit {fact.commit[:12]}{licence}{gate}{_chat(fact)}")
+        case HubRefusal(reason=reason, words=words, fix=fix):
+            said = sentence(reason, case.spec, case.secret, words, fix) or words
             if case.cached:
                 yield unknown("Model", f"{_kept(case)}; meanwhile {said}")
             else:
@@ -105,6 +105,11 @@ def _of_model(case: Case, survey: Survey) -> Iterator[Finding]:
         case None:
             if case.served:
                 yield unknown("Model", f"{_kept(case)}; the Hub at {case.question.endpoint} has not answered yet")
+
+
+def _chat(fact: ModelFact) -> str:
+    """Note that messages cannot be rendered; a model that only goes on with prompts is none the worse for it."""
+    return ", without a chat template: send prompts, for messages are refused" if fact.chat_template is False else ""
 
 
 def _kept(case: Case) -> str:

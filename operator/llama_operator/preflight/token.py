@@ -50,8 +50,8 @@ def _findings(case: Case, survey: Survey) -> Iterator[Finding]:
             if ref is not None:
                 yield check_token(ref, case.secret, case.key)
             yield passed("Model", f"{case.question.repo} may be read at commit {fact.commit[:12]}")
-        case HubRefusal(reason=reason, words=words) if reason in TOKEN_REASONS:
-            said = sentence(reason, case.spec, case.secret, words) or words
+        case HubRefusal(reason=reason, words=words, fix=fix) if reason in TOKEN_REASONS:
+            said = sentence(reason, case.spec, case.secret, words, fix) or words
             yield failed("Model", reason, said)
         case _:
             return

@@ -22,7 +22,15 @@ CRASHES: Final = 3
 LOADS: Final = 3
 """Attempts to load the weights; what is wrong for a moment, such as memory that an old pod still holds, passes."""
 _FOR_GOOD: Final = frozenset(
-    {Reason.GOLDEN_PROMPT_FAILED, Reason.UNSUPPORTED_ARCHITECTURE, Reason.NO_SAFETENSORS, Reason.REVISION_NOT_FOUND}
+    {
+        Reason.GOLDEN_PROMPT_FAILED,
+        Reason.UNSUPPORTED_ARCHITECTURE,
+        Reason.NOT_A_MODEL,
+        Reason.NO_SAFETENSORS,
+        Reason.NO_TOKENIZER,
+        Reason.BROKEN_REPOSITORY,
+        Reason.REVISION_NOT_FOUND,
+    }
 )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from llama_operator import names
 from llama_operator.plan import refusals
 from llama_operator.plan.observed import Object, Observed
+from llama_operator.plan.survey import HUB_AWAY
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.status.endings import gpu_memory
 from llama_operator.status.problems import Problem, short, size
@@ -20,7 +21,7 @@ def of_report(
     That no byte has come for `stall_seconds` says more than how the last try of a transfer failed.
     """
     error: Mapping[str, str] | None = report.get("error")
-    transfer = not error or error.get("reason") in (Reason.DOWNLOAD_INTERRUPTED, Reason.HUB_UNREACHABLE)
+    transfer = not error or error.get("reason") in HUB_AWAY | {Reason.DOWNLOAD_INTERRUPTED}
     if transfer and (stalled := _stalled(spec, report, stall_seconds)):
         yield stalled
     if not error:

@@ -5,6 +5,7 @@ from typing import Final
 
 from llama_operator.spec.status import ConditionType
 from llama_operator.status.entry import Entry
+from llama_operator.status.hub_reasons import HUB
 from llama_operator.status.preflight_reasons import PREFLIGHT
 from llama_operator.status.reason import Reason
 
@@ -228,12 +229,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "A typing error in spec.model.revision.",
         "Correct spec.model.revision; main always exists.",
     ),
-    Reason.HUB_UNREACHABLE: Entry(
-        _CHECKED_CACHE,
-        "The Hub does not answer.",
-        "No way out of the cluster: network policy, proxy, DNS; or the Hub is down.",
-        "Open the way, or name a mirror in spec.model.endpoint.",
-    ),
+    **HUB,
     Reason.DOWNLOAD_INTERRUPTED: Entry(
         _CACHE,
         "A transfer broke off; it goes on from where it was.",
@@ -245,12 +241,6 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "No byte of the model has come for longer than the operator's stallSeconds; it is tried again all the time.",
         "A proxy or firewall that holds connections, a Hub that limits or hangs, a network that is down.",
         "Look at the way to the Hub, or name a mirror in spec.model.endpoint; it goes on where it stopped.",
-    ),
-    Reason.NO_SAFETENSORS: Entry(
-        _CHECKED_CACHE,
-        "The repository has no weights in the safetensors format.",
-        "An old repository with pickled weights, which can run code when loaded.",
-        "Use a repository or revision with safetensors, or convert it.",
     ),
     Reason.DISK_FULL: Entry(
         _CACHE,

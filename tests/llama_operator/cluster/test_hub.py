@@ -3,7 +3,11 @@
 import asyncio
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,9 +17,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
+from devcluster.pki import Identity, authority, issue
 from llama_operator.cluster.hub import HubClient, HubQuery, hub_over_http
+from llama_operator.cluster.hub_refusals import MOST_PATIENCE_SECONDS, patience
 from llama_operator.plan.survey import HubRefusal, ModelFact, ModelShape
 from tests.support.hub import HubServer
+from tests.support.ports import free_port
 
 READER, STRANGER, MISTYPED = "hf_reader", "hf_stranger", "hf_mistyped"
 PUBLIC, GATED, PRIVATE = "acme/llama", "meta-llama/gated", "acme/private"
@@ -39,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = json.dumps(tensors).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(88))
     (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
     (folder / "notes.md").write_text("not downloaded, so not counted")
     return folder
 
@@ -78,7 +86,7 @@ async def test_the_facts_are_those_of_the_listing_and_of_the_config(client: HubC
         licence="llama2",
         parameters={"F16": 44},
         weight_bytes=files["model.safetensors"],
-        total_bytes=files["model.safetensors"] + files["config.json"],
+        total_bytes=files["model.safetensors"] + files["config.json"] + files["tokenizer.json"],
         shape=ModelShape(
             model_type="llama",
             architectures=("LlamaForCausalLM",),
@@ -88,6 +96,7 @@ async def test_the_facts_are_those_of_the_listing_and_of_the_config(client: HubC
             context=256,
             dtype="float16",
         ),
+        chat_template=False,
     )
     assert all(request.sent < 2000 for request in hub.requests)
     assert not any(request.file.endswith(".safetensors") for request in hub.requests)
@@ -129,30 +138,49 @@ async def test_a_missing_revision_is_told_from_a_missing_repository(client: HubC
     assert found.reason == "RevisionNotFound"
 
 
-async def test_pickled_weights_are_no_weights(client: HubClient, hub: HubServer, tmp_path: Path) -> None:
-    """The words name what is there instead."""
-    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    (tmp_path / "config.json").write_text("{}")
-    hub.add_repo("acme/old", tmp_path)
-    assert await client.ask(query(hub, "acme/old")) == HubRefusal(
-        reason="NoSafetensors", words="only pytorch_model.bin"
-    )
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        (500, {}, HubRefusal(reason="HubFailing", words="it answers with status 500")),
+        (503, {}, HubRefusal(reason="HubFailing", words="it answers with status 503")),
+        (404, {}, HubRefusal(reason="NotAHub", words="it answers with status 404, as no Hub does")),
+        (
+            407,
+            {},
+            HubRefusal(reason="ProxyFailed", words="it answers with status 407, and wants to know who asks"),
+        ),
+        (429, {}, HubRefusal(reason="HubRateLimited", words="it answers with status 429")),
+        *(
+            (
+                429,
+                headers,
+                HubRefusal(
+                    reason="HubRateLimited",
+                    words="it answers with status 429 and wants to be left alone for 55 seconds",
+                    retry_after=55,
+                ),
+            )
+            for headers in ({"Retry-After": "55"}, {"RateLimit": '"api";r=0;t=55'})
+        ),
+    ],
+)
+async def test_what_a_hub_answers_is_told_apart_by_what_to_do(
+    client: HubClient, hub: HubServer, status: int, headers: dict[str, str], expected: HubRefusal
+) -> None:
+    """Its own trouble, a limit, a proxy's word: whatever is not about this repository is to be tried again."""
+    hub.fault("error", status=status, headers=headers)
+    assert await client.ask(query(hub)) == expected
 
 
-async def test_a_model_without_a_config_cannot_be_run(client: HubClient, hub: HubServer, tmp_path: Path) -> None:
-    """Weights in another library's layout look like this."""
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    hub.add_repo("acme/bare", tmp_path)
-    found = await client.ask(query(hub, "acme/bare"))
-    assert found == HubRefusal(reason="UnsupportedArchitecture", words="it has no config.json")
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_hub_that_fails_is_unreachable(client: HubClient, hub: HubServer, status: int) -> None:
-    """Whatever is not about this repository is to be tried again."""
-    hub.fault("error", status=status)
-    found = await client.ask(query(hub))
-    assert found == HubRefusal(reason="HubUnreachable", words=f"it answers with status {status}")
+def test_a_time_to_be_left_alone_until_is_read_and_bounded() -> None:
+    """HTTP allows a date; who wants a day of patience is asked again after an hour."""
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    found = patience({"Retry-After": until})
+    assert found is not None
+    assert 25 < found <= 30
+    assert patience({"Retry-After": "86400"}) == MOST_PATIENCE_SECONDS
+    assert patience({"Retry-After": "soon"}) is None
+    assert patience({"RateLimit": '"api";r=7;t=55'}) is None
 
 
 async def test_a_hub_that_is_silent_is_given_up(hub: HubServer) -> None:
@@ -160,13 +188,63 @@ async def test_a_hub_that_is_silent_is_given_up(hub: HubServer) -> None:
     hub.fault("hang")
     async with aiohttp.ClientSession() as session:
         found = await HubClient(session, timeout=aiohttp.ClientTimeout(total=0.05)).ask(query(hub))
-    assert found == HubRefusal(reason="HubUnreachable", words="no answer in time")
+    assert found == HubRefusal(reason="HubTimedOut", words="no answer in 0.05 seconds")
 
 
 async def test_a_hub_that_is_not_there_is_unreachable(client: HubClient, hub: HubServer) -> None:
     """The words say which kind of not there."""
     hub.stop()
-    assert await client.ask(query(hub)) == HubRefusal(reason="HubUnreachable", words="no connection")
+    found = await client.ask(query(hub))
+    assert found == HubRefusal(reason="HubUnreachable", words="the connection is refused")
+
+
+async def test_a_name_that_nobody_knows_is_told_from_a_hub_that_is_away(client: HubClient) -> None:
+    """RFC 6761 keeps `.invalid` for names that are none."""
+    found = await client.ask(query("http://hub.invalid"))
+    assert found == HubRefusal(reason="HubNameUnknown", words="no such name")
+
+
+async def test_a_hub_that_speaks_no_tls_is_told_as_such(client: HubClient, hub: HubServer) -> None:
+    """A typing error of one letter in the endpoint."""
+    found = await client.ask(query(hub.url.replace("http://", "https://")))
+    assert isinstance(found, HubRefusal)
+    assert (found.reason, "write http:// for https://" in found.words) == ("HubNotTrusted", True)
+
+
+async def test_a_certificate_of_an_unknown_authority_is_told_as_such(client: HubClient, tmp_path: Path) -> None:
+    """As a mirror of one's own has, or a proxy that looks into TLS."""
+    pair = issue(authority(), Identity("hub"))
+    (tmp_path / "pair.pem").write_bytes(pair.certificate_pem + pair.key_pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    server = TestServer(web.Application(), scheme="https", host="localhost")
+    await server.start_server(ssl=context)
+    found = await client.ask(query(f"https://localhost:{server.port}"))
+    await server.close()
+    words = "its certificate is refused: unable to get local issuer certificate"
+    assert found == HubRefusal(reason="HubNotTrusted", words=words)
+
+
+@pytest.mark.parametrize("status", [None, 403])
+async def test_a_proxy_that_is_away_or_says_no_is_not_taken_for_the_hub(
+    status: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub may be well: it was never asked."""
+    refusing = await asyncio.start_server(partial(refuse, status or 0), "127.0.0.1", 0)
+    port = refusing.sockets[0].getsockname()[1] if status else free_port()
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+    async with refusing, hub_over_http() as client:
+        found = await client.ask(query("https://hub.example"))
+    words = f"it answers with status {status}" if status else "the connection is refused"
+    assert found == HubRefusal(reason="ProxyFailed", words=words)
+
+
+async def refuse(status: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a CONNECT with a status."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+    writer.close()
+    await writer.wait_closed()
 
 
 class Recorder:
@@ -223,7 +301,7 @@ async def test_an_answer_that_is_none_is_not_believed(client: HubClient, body: b
     recorder = Recorder(web.Response(body=body))
     async with recorder.server:
         found = await client.ask(query(str(recorder.server.make_url(""))))
-    assert found == HubRefusal(reason="HubUnreachable", words=words)
+    assert found == HubRefusal(reason="NotAHub", words=words)
 
 
 @pytest.mark.parametrize("token", [READER, MISTYPED, "hf_two\nhf_lines"])

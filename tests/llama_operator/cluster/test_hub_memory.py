@@ -1,6 +1,7 @@
 """Many looks at a LlamaDeployment are one question to its Hub, and a slow Hub holds up nobody."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -70,6 +71,25 @@ async def test_a_refusal_is_tried_again_with_growing_pauses() -> None:
             await asyncio.sleep(1)
     pauses = [after - before for before, after in zip(hub.asked, hub.asked[1:], strict=False)]
     assert pauses == [2, 4, 8, 16, 32, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS]
+
+
+@in_virtual_time
+async def test_a_hub_is_left_alone_for_as_long_as_it_said_and_the_time_is_told() -> None:
+    """Asking earlier would only lengthen the limit; whoever reads the status knows when it goes on."""
+    hub = Hub(HubRefusal(reason="HubRateLimited", words="status 429", retry_after=90))
+    memory = HubMemory(hub, now=lambda: datetime(2026, 11, 24, 8, 0, tzinfo=UTC) + timedelta(seconds=now()))
+    said: dict[str, float] = {}
+    while now() < 200:
+        found = await memory.of(a_query())
+        assert isinstance(found, HubRefusal)
+        said.setdefault(found.words, now())
+        await asyncio.sleep(1)
+    assert hub.asked == [0, 90, 180]
+    assert said == {
+        "status 429, so it is asked again at 08:01:30 UTC": 0,
+        "status 429, so it is asked again at 08:03:00 UTC": 90,
+        "status 429, so it is asked again at 08:04:30 UTC": 180,
+    }
 
 
 @in_virtual_time

@@ -32,6 +32,33 @@ def test_what_the_engine_cannot_run_is_named_with_a_fix(shape: ModelShape, words
     assert "in spec.model.repo" in found.message
 
 
+@pytest.mark.parametrize(
+    ("architectures", "embeds", "words"),
+    [
+        (("BertForMaskedLM",), False, "made for another task (BertForMaskedLM)"),
+        (("LlamaForSequenceClassification",), False, "made for another task (LlamaForSequenceClassification)"),
+        (("MistralModel",), True, "makes embeddings for sentence-transformers"),
+        (("Qwen3ForCausalLM",), True, "makes embeddings for sentence-transformers"),
+    ],
+)
+def test_a_model_that_was_made_for_something_else_is_told(
+    architectures: tuple[str, ...], embeds: bool, words: str
+) -> None:
+    """Its type is one that the engine runs; what it would write is noise."""
+    shape = replace(LLAMA_70B.shape, architectures=architectures)
+    found = check("a/b", replace(LLAMA_70B, shape=shape, embeds=embeds), own_image=False)
+    assert (found.state, found.reason) == ("failed", "UnsupportedArchitecture")
+    assert words in found.message
+    assert check("a/b", replace(LLAMA_70B, shape=shape, embeds=embeds), own_image=True).state != "failed"
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "LlamaModel", "T5ForConditionalGeneration"])
+def test_a_head_that_may_write_text_is_let_through(name: str) -> None:
+    """A name that says nothing of the task refuses nothing."""
+    shape = replace(LLAMA_70B.shape, architectures=(name,))
+    assert check("a/b", replace(LLAMA_70B, shape=shape), own_image=False).state == "passed"
+
+
 def test_the_engine_of_another_image_may_know_more() -> None:
     """Nobody knows, so nothing is refused."""
     found = check("a/b", replace(LLAMA_70B, shape=ModelShape(model_type="llama9")), own_image=True)

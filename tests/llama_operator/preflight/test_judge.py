@@ -4,14 +4,15 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from llama_operator import names
 from llama_operator import preflight as package
 from llama_operator.plan.observed import PreflightResult, SecretFact
-from llama_operator.plan.survey import HubRefusal, ModelShape, Survey
+from llama_operator.plan.refusals import sentence
+from llama_operator.plan.survey import HUB_AWAY, HubRefusal, ModelShape, RefusalReason, Survey
 from llama_operator.preflight.case import ask
 from llama_operator.preflight.judge import judge
 from llama_operator.status.reasons import REASONS
@@ -77,6 +78,9 @@ def test_an_unnamed_secret_may_be_absent() -> None:
     assert judged(secret=a_secret("token", name="mine"), model={"repo": REPO, "tokenSecretRef": REF}).passed
 
 
+ASK_AGAIN = "it is tried again by itself"
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
@@ -85,16 +89,66 @@ def test_an_unnamed_secret_may_be_absent() -> None:
         ("AccessDenied", "accept the licence on the model's page with that account"),
         ("RepositoryNotFound", f"has no repository {REPO}"),
         ("RevisionNotFound", "has no revision main: set spec.model.revision"),
-        ("NoSafetensors", "has no safetensors"),
-        ("UnsupportedArchitecture", "it has no config.json"),
-        ("HubUnreachable", "does not answer (it has no config.json): let the cluster reach it"),
+        ("NotAModel", "is no model but (what it found): name a model in spec.model.repo"),
+        ("NoSafetensors", "no weights in safetensors, as transformers saves them, but (what it found): name a repo"),
+        ("NoTokenizer", "has no tokenizer ((what it found)): name a repository or revision that has one"),
+        ("BrokenRepository", "is broken ((what it found)): name another revision in spec.model.revision"),
+        ("UnsupportedArchitecture", "(what it found)"),
+        ("HubUnreachable", "does not answer ((what it found)): let the cluster reach it, or name a mirror"),
+        ("HubTimedOut", "as where a firewall or a network policy drops what is sent: let the cluster reach it, name a"),
+        ("HubNameUnknown", "the name of the Hub is not known to the cluster's DNS: let it resolve names outside"),
+        ("HubNotTrusted", "the authority of its certificate in SSL_CERT_FILE, or name a mirror in spec.model.endpoint"),
+        ("HubRateLimited", f"{ASK_AGAIN}; a token in Secret hf-access-token raises the limit"),
+        ("HubFailing", f"the Hub has trouble of its own ((what it found)): {ASK_AGAIN}; if it lasts, name a mirror"),
+        ("ProxyFailed", "correct HTTPS_PROXY, or except the Hub in NO_PROXY, for the operator and for the pods"),
+        ("NotAHub", "what answers in place of the Hub is none ((what it found)): name a mirror in spec.model.endpoint"),
     ],
 )
 def test_what_the_hub_refuses_holds_with_what_to_do(reason: Any, words: str) -> None:
-    """Before the first pod also where the Hub does not answer: it is tried until it does."""
-    found = judged(replace(SURVEY, model=HubRefusal(reason=reason, words="it has no config.json")))
+    """Before the first pod also where the Hub does not answer: it is tried until it does. Each has its own fix."""
+    found = judged(replace(SURVEY, model=HubRefusal(reason=reason, words="(what it found)")))
     assert (found.holds, found.reason) == (True, reason)
     assert words in found.message
+
+
+def test_every_reason_of_a_hub_has_its_own_sentence() -> None:
+    """None is told as another."""
+    said = {row: sentence(row, a_spec(), None, "words") for row in get_args(RefusalReason)}
+    assert None not in said.values()
+    assert len(set(said.values())) == len(said)
+    assert set(get_args(RefusalReason)) > HUB_AWAY
+
+
+def test_who_has_a_token_and_is_limited_is_not_told_to_get_one() -> None:
+    """The limit is then that of its account."""
+    limited = replace(SURVEY, model=HubRefusal(reason="HubRateLimited", words="status 429"))
+    found = judged(limited, secret=a_secret("hf_access_token", name="hf-access-token"))
+    assert "the limit is that of the token in Secret hf-access-token, key hf_access_token" in found.message
+
+
+def test_a_mirror_that_fails_is_to_be_corrected() -> None:
+    """The field that the user wrote, not one to write."""
+    away = replace(SURVEY, model=HubRefusal(reason="HubNameUnknown", words="no such name"))
+    found = judged(away, model={"repo": REPO, "endpoint": "https://hub.exmaple"})
+    assert "the name of the Hub at https://hub.exmaple is not known" in found.message
+    assert found.message.endswith("or correct spec.model.endpoint")
+
+
+def test_what_was_found_says_what_to_do() -> None:
+    """Rather than what is usual for the reason."""
+    adapter = HubRefusal(reason="NotAModel", words="an adapter (LORA) for acme/base", fix="name acme/base")
+    assert judged(replace(SURVEY, model=adapter)).message == (
+        f"{REPO} at main is no model but an adapter (LORA) for acme/base: name acme/base"
+    )
+
+
+def test_a_model_without_a_chat_template_is_noted_and_not_held() -> None:
+    """It goes on with prompts as well as any other."""
+    assert LLAMA_70B.chat_template is None
+    for known, noted in ((False, True), (True, False), (None, False)):
+        found = judged(replace(SURVEY, model=replace(LLAMA_70B, chat_template=known)))
+        assert found.passed
+        assert ("without a chat template" in found.message) is noted
 
 
 def test_a_model_that_is_in_the_cache_needs_no_hub() -> None:

@@ -65,10 +65,9 @@ def test_other_forms_of_logs_are_read_too(log: str, said: str) -> None:
 
 def test_an_error_that_was_logged_is_told_with_its_cause() -> None:
     """Its traceback is a field of the line, of which only the exception is said."""
-    try:
+    with pytest.raises(ValueError, match="five") as caught:
         int("five")
-    except ValueError as error:
-        line = logged("the engine is lost", logging.ERROR, error=error)
+    line = logged("the engine is lost", logging.ERROR, error=caught.value)
     assert "\n" not in line
     assert json.loads(line)["traceback"].startswith("Traceback")
     assert last(line) == "the engine is lost: ValueError: invalid literal for int() with base 10: 'five'"

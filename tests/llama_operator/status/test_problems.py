@@ -270,7 +270,7 @@ NAMED = a_body(model={"repo": REPO, "tokenSecretRef": {"name": "mine", "key": "t
         ("RepositoryNotFound", None, None, f"no repository {REPO}"),
         ("RevisionNotFound", None, None, "has no revision main: set spec.model.revision"),
         ("HubUnreachable", None, None, "(what the server says)"),
-        ("NoSafetensors", None, None, "no safetensors"),
+        ("NoSafetensors", None, None, "no weights in safetensors"),
         ("DiskFull", None, None, "raise spec.cache.size"),
         ("UnsupportedArchitecture", None, None, "Llama family"),
         ("LoadFailed", None, None, "(what the server says)"),

@@ -11,8 +11,8 @@ Kind = Literal["slow", "stall", "cut", "reset", "error", "hang", "ignore_range"]
 
 `slow`: the file comes at `bytes_per_second`. `stall`: `after` bytes of the file, then nothing, the connection stays
 open. `cut`: `after` bytes, then the connection is closed. `reset`: the same, with a TCP reset. `error`: `status` and no
-file. `hang`: not even a status line. `ignore_range`: 200 and the whole file, though a range was asked for.
-`error` and `hang` hit every request to the repository, the others only the body of a file.
+file, with `headers` such as Retry-After. `hang`: not even a status line. `ignore_range`: 200 and the whole file, though
+a range was asked for. `error` and `hang` hit every request to the repository, the others only the body of a file.
 """
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 BODY_KINDS = frozenset({"slow", "stall", "cut", "reset", "ignore_range"})
@@ -28,6 +28,7 @@ class Fault:
     after: int = 0
     bytes_per_second: int = 0
     status: int = 503
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     times: int | None = None
     number: int = 0
     cleared: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -45,7 +46,7 @@ class Fault:
 
     def describe(self) -> dict[str, Any]:
         """The fault as JSON."""
-        names = ("number", "kind", "repo", "file", "after", "bytes_per_second", "status", "times")
+        names = ("number", "kind", "repo", "file", "after", "bytes_per_second", "status", "headers", "times")
         return {name: getattr(self, name) for name in names}
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from . import errors
 
 Gate = Literal["auto", "manual", False]
+Other = Literal["dataset", "space"]
 LFS_SUFFIXES = frozenset({".safetensors", ".bin", ".gguf", ".pt", ".onnx", ".model"})
 LFS_BYTES = 10 * 1024 * 1024
 CREATED = "2026-01-01T00:00:00.000Z"
@@ -199,3 +200,10 @@ class Repo:
         if below and not found:
             raise errors.no_entry(commit)
         return found
+
+
+def other_info(kind: Other, name: str) -> dict[str, Any]:
+    """The body of `/api/datasets/NAME` and `/api/spaces/NAME`."""
+    found = {"_id": "0" * 24, "id": name, "sha": "0" * 40, "private": False, "disabled": False, "tags": [], "likes": 0}
+    found |= {"createdAt": CREATED, "lastModified": CREATED, "siblings": []}
+    return found | ({"gated": False, "downloads": 0} if kind == "dataset" else {"sdk": "gradio"})

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from . import errors
 from .accounts import Caller
-from .repos import Entry, Repo
+from .repos import Entry, Repo, other_info
 from .state import Hub
 from .wire import Reply, Request, Slice, json_reply, read_range, refused
 
@@ -29,26 +29,38 @@ def target(hub: Hub, parts: tuple[str, ...]) -> tuple[str, str]:
 def answer(hub: Hub, request: Request) -> Reply:
     """Answer as huggingface.co would."""
     caller = hub.tokens.caller(request.headers.get("authorization"))
-    api = request.parts[0] == "api"
     try:
-        match request.parts:
-            case ("api", "whoami-v2"):
-                return _whoami(caller)
-            case ("api", "models", owner, name, *page):
-                return _api(hub, request, caller, f"{owner}/{name}", page)
-            case (owner, name, "resolve", revision, *file) if file:
-                repo = hub.tokens.check_files(caller, hub.repos.get(f"{owner}/{name}"))
-                return _resolve(hub, request, repo, repo.resolve(revision), "/".join(file))
-            case ("api", "resolve-cache", "models", owner, name, commit, *file):
-                repo = hub.tokens.check_files(caller, hub.repos.get(f"{owner}/{name}"))
-                entry = repo.entry(repo.resolve(commit), "/".join(file))
-                return _file(entry, request, _headers(entry, commit))
-            case ("_cdn", key):
-                return _cdn(hub, request, key)
-            case _:
-                raise errors.no_page(request.path)
+        return _page(hub, request, caller)
     except errors.Refusal as refusal:
-        return refused(refusal, api=api)
+        return refused(refusal, api=request.parts[0] == "api")
+
+
+def _page(hub: Hub, request: Request, caller: Caller) -> Reply:
+    match request.parts:
+        case ("api", "whoami-v2"):
+            return _whoami(caller)
+        case ("api", "models", owner, name, *page):
+            return _api(hub, request, caller, f"{owner}/{name}", page)
+        case ("api", "datasets" | "spaces" as kinds, owner, name):
+            return _other(hub, caller, kinds, f"{owner}/{name}")
+        case (owner, name, "resolve", revision, *file) if file:
+            repo = hub.tokens.check_files(caller, hub.repos.get(f"{owner}/{name}"))
+            return _resolve(hub, request, repo, repo.resolve(revision), "/".join(file))
+        case ("api", "resolve-cache", "models", owner, name, commit, *file):
+            repo = hub.tokens.check_files(caller, hub.repos.get(f"{owner}/{name}"))
+            entry = repo.entry(repo.resolve(commit), "/".join(file))
+            return _file(entry, request, _headers(entry, commit))
+        case ("_cdn", key):
+            return _cdn(hub, request, key)
+        case _:
+            raise errors.no_page(request.path)
+
+
+def _other(hub: Hub, caller: Caller, kinds: str, name: str) -> Reply:
+    kind = hub.others.get(name)
+    if kind is None or f"{kind}s" != kinds:
+        raise errors.no_repository(signed_in=caller.account is not None)
+    return json_reply(other_info(kind, name))
 
 
 def _whoami(caller: Caller) -> Reply:

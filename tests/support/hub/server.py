@@ -103,7 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
         if "ignore_range" in faults:
             reply = routes.answer(hub, replace(request, headers=dict(request.headers) | {"range": ""}))
         if error := faults.get("error"):
-            reply = Reply(HTTPStatus(error.status), {"Content-Type": "text/plain"}, b"the test Hub was told to fail")
+            reply = Reply(
+                HTTPStatus(error.status),
+                {"Content-Type": "text/plain", **error.headers},
+                b"the test Hub was told to fail",
+            )
         hub.journal.update(number, status=reply.status.value)
         self._send(reply, list(faults.values()) if isinstance(reply.body, Slice) else [], number)
 

@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 from .accounts import Tokens
 from .faults import Fault, Faults, Kind
 from .journal import Journal, Record
-from .repos import Entry, Gate, Repo
+from .repos import Entry, Gate, Other, Repo
 
 
 class FaultOptions(TypedDict, total=False):
@@ -20,6 +20,7 @@ class FaultOptions(TypedDict, total=False):
     after: int
     bytes_per_second: int
     status: int
+    headers: dict[str, str]
     times: int | None
 
 
@@ -38,6 +39,7 @@ class Hub:
         self.faults = Faults()
         self.journal = Journal()
         self.repos: dict[str, Repo] = {}
+        self.others: dict[str, Other] = {}
         self._tickets: dict[str, tuple[str, Entry]] = {}
         self._lock = threading.Lock()
 
@@ -59,6 +61,10 @@ class Hub:
             repo = self.repos.setdefault(name, Repo(name))
             repo.gated, repo.private, repo.licence = gated, private, licence
             return repo.add_revision(revision, self.models_dir / path)
+
+    def add_other(self, kind: Other, name: str) -> None:
+        """Let a name be that of a public dataset or space, of which there is nothing but its page in the API."""
+        self.others[name] = kind
 
     def add_revision(self, name: str, revision: str, path: Path | str) -> str:
         """Add or move a branch of a repository that exists; give its commit."""
