@@ -15,6 +15,7 @@ from llama_operator.status import model
 from llama_operator.status.containers import of_container
 from llama_operator.status.pods import condition_of, containers, is_ready, of_rollout
 from llama_operator.status.problems import short
+from llama_operator.status.progress import gets_on
 from llama_operator.status.reason import Reason
 
 CRASHES: Final = 3
@@ -37,7 +38,7 @@ _FOR_GOOD: Final = frozenset(
 def failure(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Failure | None:
     """Return why the rollout `number`, which the Deployment `live` has, has failed; None if it may still succeed."""
     found = next(_of_pods(spec, seen, live, number), None)
-    return found or _of_deadline(spec, live)
+    return found or _of_deadline(spec, seen, live, number)
 
 
 def _of_pods(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Iterator[Failure]:
@@ -64,13 +65,15 @@ def _of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object) -> Ite
             yield from (Failure(reason=row.reason, message=row.message) for row in found)
 
 
-def _of_deadline(spec: LlamaDeploymentSpec, live: Object) -> Failure | None:
+def _of_deadline(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: int) -> Failure | None:
     current = live.get("status", {}).get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
     progressing = condition_of(live, "Progressing")
     if not current or progressing is None or progressing.get("reason") != "ProgressDeadlineExceeded":
         return None
     words = short(progressing.get("message", ""))
     seconds = spec.rollout.progress_deadline_seconds
+    if gets_on(seen, of_rollout(seen, live, number), seconds):
+        return None
     return Failure(
         reason=Reason.DEADLINE_EXCEEDED,
         message=f"it made no progress for {seconds} seconds ({words})",

@@ -95,7 +95,11 @@ class Rollout(Part):
         default=None, description="Pods below replicas during a rolling update. Unset: 0 where maxSurge is not, else 1."
     )
     progress_deadline_seconds: int = Field(
-        default=3600, ge=10, le=86400, description="After this long without progress the rollout has failed."
+        default=3600,
+        ge=10,
+        le=86400,
+        description="After this long without progress the rollout has failed; bytes that "
+        "come, and a stage that begins, are progress.",
     )
     golden_prompts: Annotated[tuple[GoldenPrompt, ...], Field(max_length=16)] = Field(
         default=(), description="Questions that each pod answers as expected before it is ready."

@@ -15,6 +15,7 @@ from llama_operator.spec.status import ConditionType, LlamaDeploymentStatus, Sta
 from llama_operator.status import containers, model, placement, problems
 from llama_operator.status.pods import condition_of, is_active, is_ready
 from llama_operator.status.problems import Problem
+from llama_operator.status.progress import gets_on
 from llama_operator.status.reason import Reason
 from llama_operator.status.startup import timeline
 
@@ -105,7 +106,7 @@ def gather(
             for problem in _of_pod(spec, seen, pod, stall_seconds)
         ),
         *(containers.of_ended_pods((*seen.pods, *seen.workers)) if ready < spec.replicas else ()),
-        *_of_deadline(deployment, spec),
+        *_of_deadline(deployment, spec, seen),
         *problems.of_kinds(plan),
         *(problems.of_keys(spec, seen, plan) if plan is not None else ()),
     )
@@ -150,12 +151,14 @@ def _fills(pod: Object, plan: Plan | None) -> bool:
     return plan is not None and pod["metadata"]["labels"].get(names.LABEL_JOB) == plan.cache
 
 
-def _of_deadline(deployment: Object | None, spec: LlamaDeploymentSpec) -> Iterator[Problem]:
+def _of_deadline(deployment: Object | None, spec: LlamaDeploymentSpec, seen: Observed) -> Iterator[Problem]:
     progressing = condition_of(deployment, "Progressing") if deployment else None
-    if progressing and progressing.get("reason") == "ProgressDeadlineExceeded":
+    seconds = spec.rollout.progress_deadline_seconds
+    late = progressing is not None and progressing.get("reason") == "ProgressDeadlineExceeded"
+    if late and not gets_on(seen, (*seen.pods, *seen.workers), seconds):
         yield Problem(
             Reason.DEADLINE_EXCEEDED,
-            f"the rollout has made no progress for {spec.rollout.progress_deadline_seconds} seconds: mend what the "
+            f"the rollout has made no progress for {seconds} seconds: mend what the "
             "other conditions name, or raise spec.rollout.progressDeadlineSeconds",
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from llama_operator.plan.observed import PreflightResult
 from llama_operator.plan.settings import PlanSettings
-from tests.support.operator_objects import a_report, failing, plan
+from tests.support.operator_objects import NOW, a_report, failing, plan, stamp
 from tests.support.rollouts import DEPLOYMENT, World
 
 GOLDEN = a_report("WarmUp", error={"reason": "GoldenPromptFailed", "message": "France: 'x' is not 'Paris'"})
@@ -301,6 +301,25 @@ def test_the_progress_deadline_is_a_failure() -> None:
     deadline(world)
     world.step()
     assert (world.running, world.report()["history"][0]["reason"]) == (1, "DeadlineExceeded")
+
+
+@pytest.mark.parametrize(
+    ("report", "running"),
+    [
+        pytest.param(a_report("Download", idle_seconds=3.0, bytes_done=7), 2, id="bytes-come"),
+        pytest.param(a_report("Download", idle_seconds=421.0, bytes_done=7), 1, id="no-byte-for-longer"),
+        pytest.param(a_report("Load", started=stamp(NOW)), 2, id="the-next-stage-has-begun"),
+        pytest.param(a_report("Load"), 1, id="a-stage-takes-longer"),
+        pytest.param(failing("TokenRejected"), 1, id="tried-again-and-again"),
+    ],
+)
+def test_a_download_that_goes_on_is_progress(report: dict[str, Any], running: int) -> None:
+    """Weights may take hours, which no controller of pods can see; what stands still has its deadline."""
+    world = broken(rollout={"progressDeadlineSeconds": 420})
+    deadline(world)
+    world.startup = {"new": report}
+    world.step()
+    assert world.running == running
 
 
 def test_a_deadline_of_the_rollout_before_is_none_of_this_one() -> None:
