@@ -15,6 +15,7 @@ from llama_operator.cluster.permissions import PERMISSIONS
 from llama_operator.spec import reference as fields
 from llama_operator.spec.crd import crd
 from llama_operator.status import reference as conditions
+from tools import kubectl_reference
 from tools.helm import helm
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -60,6 +61,7 @@ OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
     f"{CHART}/files/permissions.yaml": lambda: NOTICE + dump(dict(PERMISSIONS)),
     "docs/llamadeployment.md": fields.markdown,
     "docs/conditions.md": conditions.markdown,
+    "docs/kubectl-llama-reference.md": kubectl_reference.markdown,
     "manifests/install.yaml": install_manifest,
 }
 

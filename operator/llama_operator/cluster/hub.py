@@ -16,9 +16,10 @@ import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
-from llama_operator.cluster import hub_answers, hub_refusals, hub_shapes
-from llama_operator.cluster.hub_answers import Listing
+from llama_operator.cluster import hub_refusals
 from llama_operator.cluster.hub_refusals import Page
+from llama_operator.plan import hub_answers, hub_shapes
+from llama_operator.plan.hub_answers import Listing
 from llama_operator.plan.survey import HubRefusal, ModelFact
 
 log = logging.getLogger(__name__)

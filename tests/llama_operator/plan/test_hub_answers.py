@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llama_operator.cluster.hub_answers import fact, read_listing, shape
+from llama_operator.plan.hub_answers import fact, read_listing, shape
 from llama_operator.plan.survey import ModelShape
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from llama_operator.cluster import hub_shapes
-from llama_operator.cluster.hub_shapes import shown
+from llama_operator.plan import hub_shapes
+from llama_operator.plan.hub_shapes import shown
 from llama_operator.plan.survey import HubRefusal, ModelFact, ModelShape
 
 _Count = Annotated[int, Field(ge=0, le=2**63 - 1)]

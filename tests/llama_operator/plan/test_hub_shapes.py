@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llama_operator.cluster import hub_shapes
 from llama_operator.cluster.hub import HubClient, HubQuery, hub_over_http
+from llama_operator.plan import hub_shapes
 from llama_operator.plan.survey import HubRefusal, ModelFact
 from tests.support.hub import HubServer
 

@@ -1,0 +1,106 @@
+"""The command: finds the verb, imports it alone, and turns errors into messages and exit codes."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from kubectl_llama.errors import INTERRUPTED, CliError
+from kubectl_llama.options import State, kubectl_flags
+
+PROGRAM: Final = "kubectl llama"
+VERBS: Final[Mapping[str, str]] = {
+    "push": "Serve a model, or change what is served, and wait for it.",
+    "predict": "Ask a model once, and print its answer as it came; on a terminal it is indented.",
+    "chat": "Talk with a model: a line is a question, /help names the commands.",
+    "list": "List what is served.",
+    "status": "Show how a deployment is doing.",
+    "logs": "Print what the servers of a deployment say: time, replica, level, message.",
+    "rollback": "Go back to an earlier revision: the very pods that served, image and commit included.",
+    "scale": "Change the number of replicas; 0 stops it and keeps the cache.",
+    "delete": "Delete a deployment, with its pods, its Service and its cache; its Secrets stay.",
+    "completion": "Print what makes a shell complete names, for kubectl-llama.",
+}
+"""Each verb with its line in the help; it is imported only when it is used, for imports are what a start takes."""
+
+
+class Verbs(click.Group):
+    """The verbs, imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click asks so)
+        """Return the names of all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click asks so)
+        """Import a verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"kubectl_llama.verbs.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click asks so)
+        """Write the list of verbs without importing any."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="kubectl-llama", prog_name=PROGRAM)
+@kubectl_flags
+def group() -> None:
+    r"""Llama models on your own Kubernetes.
+
+    \b
+    kubectl llama push --model meta-llama/Llama-2-70b-chat-hf
+    kubectl llama predict llama-2-70b-chat-hf -d '{"prompt": "What is the meaning of life?"}'
+    """
+
+
+def run(args: Sequence[str], state: State | None = None) -> int:
+    """Run a command line and return its exit code; `state` may hold a cluster to use."""
+    state = state or State()
+    try:
+        group.main(list(args), prog_name=PROGRAM, standalone_mode=False, obj=state)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except CliError as error:
+        report(error, state)
+        return error.exit_code
+    except BrokenPipeError:  # whoever read the output has enough of it
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def report(error: CliError, state: State) -> None:
+    """Say what went wrong: to people on standard error, and in the form that was asked for on standard output."""
+    if state.output in ("json", "yaml"):
+        import json  # noqa: PLC0415
+
+        click.echo(json.dumps(error.as_json(), indent=2))
+    click.echo(f"error: {error}", err=True)
+    if error.fix:
+        click.echo(f"  fix: {error.fix}", err=True)
+
+
+def main() -> None:
+    """Run as `kubectl-llama`, which kubectl finds on PATH."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def complete() -> None:
+    """Run as `kubectl_complete-llama`, by which kubectl's own completion asks its plugins."""
+    from click.shell_completion import ShellComplete  # noqa: PLC0415
+
+    *before, incomplete = sys.argv[1:] or [""]
+    found = ShellComplete(group, {}, PROGRAM, "").get_completions(before, incomplete)
+    for item in found:
+        click.echo(f"{item.value}\t{item.help}" if item.help else item.value)
+    click.echo(":4")  # cobra's word for: offer no files
