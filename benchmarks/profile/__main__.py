@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe
 from benchmarks.serving.__main__ import a_request, open_model
-from benchmarks.serving.ways import CAPACITY, NO_STOPS
+from benchmarks.serving.ways import CAPACITY, NO_TEXT
 from llama_inference.backends.batching import PlannedJob
 from llama_inference.backends.native import plan_jobs
 from llama_inference.engine.device import cpu_threads
@@ -46,7 +46,7 @@ def main() -> None:
         {"callers": callers, "beams": beams, **shares(Batch(model.engine, CAPACITY), jobs)}
         for beams in asked.beams
         for callers in asked.callers
-        for jobs in [plan_jobs(a_request(model, callers, beams, asked.tokens), model.packed, NO_STOPS)]
+        for jobs in [plan_jobs(a_request(model, callers, beams, asked.tokens), model.packed, NO_TEXT)]
     ]
     facts = {"model": SMOLLM2, "dtype": asked.dtype, "tokens": str(asked.tokens), **describe()}
     table = render(facts, rows)

@@ -13,15 +13,15 @@ from transformers import ContinuousBatchingConfig, GenerationConfig
 from benchmarks.serving.measured import Measured
 from llama_inference.backends.batching import Capacity
 from llama_inference.backends.native import plan_jobs
-from llama_inference.backends.stopping import StopTables
 from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.engine import Engine
 from llama_inference.engine.native.weights import Weights
 from llama_inference.scheduler.batching.batch import Batch
+from llama_inference.text.vocabulary import Bytes
 from llama_inference.values import Generation
 
 CAPACITY: Final = Capacity(rows=128, tokens=256, entries=1 << 17)
-NO_STOPS: Final = StopTables(None)  # no request here has stop strings
+NO_TEXT: Final = Bytes()  # no request here has stop strings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def native(engine: Engine, model: Pretrained, request: Generation) -> Measured:
     """All prompts of the request at once through the batch."""
     batch = Batch(engine, CAPACITY)
     began = time.perf_counter()
-    waiting = {batch.submit(job) for job in plan_jobs(request, model, NO_STOPS)}
+    waiting = {batch.submit(job) for job in plan_jobs(request, model, NO_TEXT)}
     firsts: list[float] = []
     tokens = 0
     while not batch.idle:
@@ -72,7 +72,7 @@ def native(engine: Engine, model: Pretrained, request: Generation) -> Measured:
 def native_steps(engine: Engine, model: Pretrained, request: Generation, once: Callable[[], float]) -> Steps:
     """Decoding steps of all prompts together, the bound measured between them: what disturbs one disturbs the other."""
     batch = Batch(engine, CAPACITY)
-    for job in plan_jobs(request, model, NO_STOPS):
+    for job in plan_jobs(request, model, NO_TEXT):
         batch.submit(job)
     steps: list[float] = []
     bounds: list[float] = []

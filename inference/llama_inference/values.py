@@ -55,7 +55,6 @@ class Generation:
         max_time: seconds of computing for the whole request.
         seed: prompt `p` is drawn with `seed + p`; None draws a fresh one.
         streamed: whether the backend hands over tokens at each step.
-        stops: what the backend has prepared for the stop strings; it alone reads it, and can do without.
     """
 
     prompts: tuple[tuple[int, ...], ...]
@@ -68,7 +67,6 @@ class Generation:
     max_time: float | None = None
     seed: int | None = None
     streamed: bool = False
-    stops: object = field(default=None, repr=False, compare=False)
 
     def length(self, prompt: int) -> int:
         """Prompt and output together at most, for a prompt of so many tokens."""

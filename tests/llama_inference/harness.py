@@ -79,29 +79,18 @@ class Gate:
 
 
 class PacedBackend(MockBackend):
-    """A mock that counts its generations and what it prepares, and can be told to fail at its next."""
+    """A mock that counts its generations, and can be told to fail at its next."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__(pace=gate)
         self.gate = gate
-        self.begun = self.prepared = 0
-        self.preparing, self.may_prepare = threading.Event(), threading.Event()
+        self.begun = 0
         self.fails_with: BaseException | None = None
-        self.may_prepare.set()
 
     def begin_anew(self) -> None:
         """As new, with the gate closed."""
         self.gate.begin_anew()
-        self.begun, self.prepared, self.fails_with = 0, 0, None
-        self.preparing.clear()
-        self.may_prepare.set()
-
-    def prepare(self, generation: Generation) -> Generation:
-        """Prepare for stop strings, once that is let."""
-        self.prepared += 1
-        self.preparing.set()
-        assert self.may_prepare.wait(PATIENCE_S)
-        return generation
+        self.begun, self.fails_with = 0, None
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Generate, or fail once as told."""

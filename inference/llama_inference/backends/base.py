@@ -1,4 +1,4 @@
-"""The interface of a backend: text to tokens and back, and one blocking `generate`.
+"""The interface of a backend: text to tokens, tokens to bytes, and one blocking `generate`.
 
 `scheduler.lane` calls `generate` on the engine thread; `routes` call the rest from any thread.
 """
@@ -6,6 +6,7 @@
 from collections.abc import Sequence as Seq
 from typing import Protocol, runtime_checkable
 
+from llama_inference.text.vocabulary import Vocabulary
 from llama_inference.values import Generation, KvUsage, ModelInfo, Sequence, Step
 
 
@@ -29,12 +30,13 @@ class Backend(Protocol):
         """What may be asked of it."""
         ...
 
-    def encode(self, text: str, *, special: bool) -> list[int]:
-        """Return token ids; `special` adds what the model expects around plain text, such as a start token."""
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of its tokens, of which `text` makes texts."""
         ...
 
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Return text without special tokens; incomplete UTF-8 at either end becomes U+FFFD."""
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Return token ids; `special` adds what the model expects around plain text, such as a start token."""
         ...
 
     def render(self, messages: Seq[dict[str, str]]) -> str:
@@ -91,19 +93,6 @@ class KeepsKeys(Protocol):
     @property
     def kv_usage(self) -> KvUsage:
         """Tokens in use and tokens in all; may be read from any thread."""
-        ...
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """A backend that has work to do for stop strings which need not hold up others."""
-
-    def prepare(self, generation: Generation) -> Generation:
-        """Return the request with what has been prepared for it; from any thread, and it may take seconds.
-
-        Raises:
-            InvalidRequestError: the stop strings cannot be had.
-        """
         ...
 
 

@@ -9,6 +9,7 @@ from llama_inference.engine.parallel.children import Children
 from llama_inference.engine.parallel.following import Follower
 from llama_inference.engine.parallel.topology import Topology
 from llama_inference.errors import UnavailableError
+from llama_inference.text.vocabulary import Vocabulary
 from llama_inference.values import Generation, ModelInfo, Sequence
 
 
@@ -33,14 +34,14 @@ class FollowerBackend:
         self._follower.follow(self._stepper)
         self._children.end(patience=5.0)
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Refused."""
+        self._refuse()
+
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Refused: see `_refuse`."""
         del text, special
-        self._refuse()
-
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Refused."""
-        del token_ids
         self._refuse()
 
     def render(self, messages: Seq[dict[str, str]]) -> str:

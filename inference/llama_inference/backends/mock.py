@@ -10,6 +10,8 @@ from itertools import cycle, islice
 
 from llama_inference.backends.base import Control
 from llama_inference.errors import InvalidRequestError
+from llama_inference.text.stops import StopScan, stops_of
+from llama_inference.text.vocabulary import Bytes
 from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
 
 END = 256
@@ -21,6 +23,7 @@ class MockBackend:
 
     def __init__(self, *, step_seconds: float = 0.0, pace: Callable[[], object] | None = None) -> None:
         """`pace` is called before each step and may block; by default it sleeps `step_seconds`."""
+        self.vocabulary = Bytes()
         self._pace = pace or (lambda: time.sleep(step_seconds) if step_seconds else None)
         self.info = ModelInfo(
             max_context=4096, vocabulary=END + 1, has_chat_template=True, dtype="none", device="none", backend="mock"
@@ -31,10 +34,6 @@ class MockBackend:
         del special
         return list(text.encode())
 
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Bytes to text."""
-        return bytes(token for token in token_ids if token < END).decode(errors="replace")
-
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Role and content, a line each."""
         return "".join(f"{message['role']}: {message['content']}\n" for message in messages)
@@ -42,16 +41,18 @@ class MockBackend:
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Emit the text, one byte for each sequence a step."""
         results: list[Sequence] = []
+        stops = stops_of(generation, self.vocabulary)
         for number, prompt in enumerate(generation.prompts):
             first = number * generation.sequences
             tokens: list[int] = []
             reason = FinishReason.LENGTH
+            scan = StopScan(stops, prompt)
             for token in islice(words(), generation.room(len(prompt))):
                 self._pace()
                 tokens.append(token)
                 rows: Iterable[int] = range(first, first + generation.sequences) if generation.streamed else ()
                 control.step([Step(row, (token,)) for row in rows])
-                if any(self.decode(tokens).endswith(stop) for stop in generation.stop_strings):
+                if scan.finds(token):
                     reason = FinishReason.STOP
                     break
             results += [Sequence(tuple(tokens), reason)] * generation.sequences

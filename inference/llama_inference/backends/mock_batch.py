@@ -13,6 +13,7 @@ from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.mock import MockBackend, words
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.plan import Report, StepPlan
+from llama_inference.text.stops import StopScan, StopStrings, stops_of
 from llama_inference.values import FinishReason, Generation, Sequence
 
 LONGEST_WAIT_S: Final = 0.01  # so that a request that comes meanwhile, or a hang-up, is noticed
@@ -36,13 +37,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MockSpec:
-    """One job: tokens of its prompt and of its output at most, beams, sequences returned, and what ends it earlier."""
+    """One job: its prompt, tokens of its output at most, beams, sequences returned, and what ends it earlier."""
 
-    prompt: int
+    prompt: tuple[int, ...]
     room: int
     width: int
     returned: int
-    stops: tuple[str, ...]
+    stops: StopStrings | None
     clock: Clock
 
 
@@ -54,6 +55,7 @@ class _Job:
         self.due = now + pace.first_token_s
         self.tokens: list[int] = []
         self._words: Iterator[int] = words()
+        self._stops = StopScan(spec.stops, spec.prompt)
         spec.clock.start(now)
 
     def next(self, pace: Pace, now: float) -> FinishReason | None:
@@ -61,18 +63,15 @@ class _Job:
         if self.due + pace.token_s < now - 1:  # a second behind its rate: what was missed is not made up for
             self.due = now
         self.due += pace.token_s
-        self.tokens.append(next(self._words))
+        token = next(self._words)
+        self.tokens.append(token)
         if pace.tokens is not None and len(self.tokens) >= pace.tokens:
             return FinishReason.STOP
-        if self.spec.stops and self._stopped():
+        if self._stops.finds(token):
             return FinishReason.STOP
         if len(self.tokens) >= self.spec.room:
             return FinishReason.LENGTH
         return FinishReason.TIME if self.spec.clock.is_over(now) else None
-
-    def _stopped(self) -> bool:
-        text = bytes(self.tokens).decode(errors="replace")
-        return any(text.endswith(stop) for stop in self.spec.stops)
 
 
 class MockExecutor:
@@ -124,7 +123,7 @@ class MockExecutor:
         return Report(
             job=number,
             tokens=tokens[-1:] if job.spec.width == 1 else (),
-            entries=job.spec.prompt + len(tokens) - 1,
+            entries=len(job.spec.prompt) + len(tokens) - 1,
             done=None if reason is None else (Sequence(tokens, reason),) * job.spec.returned,
         )
 
@@ -146,15 +145,16 @@ class BatchingMock(MockBackend):
         """One job a sequence, or one a beam search."""
         beams = generation.parameters.get("num_beams") or 1
         clock = Clock(generation.max_time)
+        stops = stops_of(generation, self.vocabulary)
         each, returned = (1, generation.sequences) if beams > 1 else (generation.sequences, 1)
         return [
             PlannedJob(
                 spec=MockSpec(
-                    prompt=len(prompt),
+                    prompt=prompt,
                     room=generation.room(len(prompt)),
                     width=beams,
                     returned=returned,
-                    stops=generation.stop_strings,
+                    stops=stops,
                     clock=clock,
                 ),
                 index=number * generation.sequences + sequence,

@@ -12,7 +12,6 @@ import torch
 
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
-from llama_inference.backends.stopping import StopTables
 from llama_inference.backends.transformers_backend import TransformersBackend
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.device import free_memory
@@ -22,6 +21,8 @@ from llama_inference.engine.native.engine import Engine
 from llama_inference.engine.native.jobs import JobSpec
 from llama_inference.engine.weights import Loaded
 from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError, LoadError, LoadReason
+from llama_inference.text.stops import stops_of
+from llama_inference.text.vocabulary import Vocabulary
 from llama_inference.values import Generation, KvUsage, Sequence
 
 SHARE_OF_MEMORY: Final = 0.5  # of what is free after the weights; the rest is for activations and the other way
@@ -39,7 +40,7 @@ class BatchBudgets:
     entries: int | None = None
 
 
-def plan_jobs(generation: Generation, model: Pretrained, tables: StopTables) -> list[PlannedJob]:
+def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary) -> list[PlannedJob]:
     """Return the jobs of a request that `parameters.covers`: one a sequence, or one a beam search.
 
     Raises:
@@ -49,7 +50,7 @@ def plan_jobs(generation: Generation, model: Pretrained, tables: StopTables) -> 
     seed = secrets.randbits(63) if generation.seed is None else generation.seed
     clock = Clock(generation.max_time)
     jobs: list[PlannedJob] = []
-    stops = tables.of(generation)
+    stops = stops_of(generation, vocabulary)
     for number, prompt in enumerate(generation.prompts):
         try:
             longest = generation.length(len(prompt))
@@ -72,7 +73,6 @@ def plan_jobs(generation: Generation, model: Pretrained, tables: StopTables) -> 
                 beams=beams,
                 seed=_mixed(seed, number, sequence),
                 stops=stops,
-                stops_begin_in_prompt=generation.stops_begin_in_prompt,
                 clock=clock,
             )
             index = number * generation.sequences + sequence
@@ -154,19 +154,16 @@ class NativeBackend:
 
     def jobs(self, generation: Generation) -> list[PlannedJob]:
         """Return the jobs of a request that `covers`; raises as `plan_jobs` does."""
-        return plan_jobs(generation, self._model, self._exclusive.stops)
+        return plan_jobs(generation, self._model, self.vocabulary)
 
-    def prepare(self, generation: Generation) -> Generation:
-        """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
-        return self._exclusive.prepare(generation)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of its tokens."""
+        return self._exclusive.vocabulary
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Return token ids; see `backends.base.Backend`."""
         return self._exclusive.encode(text, special=special)
-
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Return text without special tokens."""
-        return self._exclusive.decode(token_ids)
 
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template."""

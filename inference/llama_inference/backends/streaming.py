@@ -23,6 +23,8 @@ from llama_inference.backends.tokens import Tokens
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.plan import Prefill, Report, StepPlan
 from llama_inference.errors import EngineLostError, InternalError, LoadError, LoadReason, RequestError
+from llama_inference.text.stops import StopScan, StopStrings, stops_of
+from llama_inference.text.vocabulary import Vocabulary
 from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
 
 log = logging.getLogger(__name__)
@@ -42,11 +44,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """One job: what `stream` is called with, the length of its prompt, its beams, and seconds of computing at most."""
+    """One job: what `stream` is called with, its prompt, its beams, what ends it, and seconds of computing at most."""
 
     call: Any
-    prompt: int
+    prompt: tuple[int, ...]
     width: int = 1
+    stops: StopStrings | None = None
     clock: Clock = field(default_factory=lambda: Clock(None))
 
 
@@ -84,16 +87,21 @@ class _Job:
         self.spec = spec
         self.stream: Future[None] | None = None
         self.tokens: list[int] = []
+        self._stops = StopScan(spec.stops, spec.prompt)
         spec.clock.start()
 
     def report(self, number: int, chunk: Chunk) -> Report:
-        """Take what has arrived; what is there when `max_time` is up is the output."""
-        self.tokens += chunk.tokens
+        """Take what has arrived; what is there at a stop string, or when `max_time` is up, is the output."""
+        place = self._stops.place(chunk.tokens)
+        tokens = chunk.tokens[:place]
+        self.tokens += tokens
         done = chunk.done
-        if done is None and self.spec.clock.expired:
+        if place is not None:
+            done = (Sequence(tuple(self.tokens), FinishReason.STOP),)
+        elif done is None and self.spec.clock.expired:
             done = (Sequence(tuple(self.tokens), FinishReason.TIME),)
-        tokens = chunk.tokens if self.spec.width == 1 else ()
-        return Report(job=number, tokens=tokens, entries=self.spec.prompt + max(1, len(self.tokens)) - 1, done=done)
+        entries = len(self.spec.prompt) + max(1, len(self.tokens)) - 1
+        return Report(job=number, tokens=tokens if self.spec.width == 1 else (), entries=entries, done=done)
 
 
 class StreamExecutor:
@@ -210,13 +218,14 @@ class StreamingBackend(ABC):
             InvalidRequestError: the request cannot be put to this backend.
         """
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of its tokens."""
+        return self.tokens.vocabulary
+
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Return token ids; `special` adds the model's start token where it has one."""
         return self.tokens.encode(text, special=special)
-
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Return text without special tokens."""
-        return self.tokens.decode(token_ids)
 
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template."""
@@ -231,12 +240,14 @@ class StreamingBackend(ABC):
         beams = generation.parameters.get("num_beams") or 1
         seed = secrets.randbits(63) if generation.seed is None else generation.seed
         clock = Clock(generation.max_time)
+        stops = stops_of(generation, self.vocabulary)
         return [
             PlannedJob(
                 spec=StreamSpec(
                     call=self.call(generation, prompt, mixed(seed, number, sequence)),
-                    prompt=len(prompt),
+                    prompt=prompt,
                     width=beams,
+                    stops=stops,
                     clock=clock,
                 ),
                 index=number * generation.sequences + sequence,
@@ -267,6 +278,7 @@ class StreamingBackend(ABC):
                     if report.tokens and generation.streamed:
                         steps.append(Step(jobs[report.job].index, report.tokens))
                     if report.done is not None:
+                        executor.close(report.job)
                         results.update(enumerate(report.done, jobs[report.job].index))
                         left -= 1
                 plan = StepPlan()

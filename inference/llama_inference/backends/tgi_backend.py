@@ -91,7 +91,7 @@ class TgiBackend(StreamingBackend):
         Raises:
             InvalidRequestError: there is no such text.
         """
-        text = self.tokens.decode(prompt, special=True)
+        text = self.tokens.written(prompt)
         for candidate in (text.removeprefix(self.tokens.start), text):
             if tuple(self.tokens.encode(candidate, special=True)) == prompt:
                 return candidate

@@ -1,7 +1,7 @@
 """A request's parameters as TGI's `/generate_stream` takes them, and its answers as ours. Pure.
 
 Which parameters come here at all is decided by `backends.abilities`. TGI refuses values that ask for nothing, such as
-`top_p` 1, so that those are left out.
+`top_p` 1, so that those are left out. Stop strings are found here: it is not told of them.
 """
 
 import json
@@ -36,8 +36,6 @@ def body(generation: Generation, prompt: tuple[int, ...], text: str, seed: int) 
         "max_new_tokens": generation.room(len(prompt)),
         "do_sample": bool(given.get("do_sample")),
     }
-    if generation.stop_strings:
-        values["stop"] = list(generation.stop_strings)
     if values["do_sample"]:
         values["seed"] = max(1, seed)  # TGI takes no 0
         values["temperature"] = given.get("temperature")

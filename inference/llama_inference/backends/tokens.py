@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
+from llama_inference.backends.vocabulary import TokenizerVocabulary
 from llama_inference.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class Tokens:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
+        self.vocabulary = TokenizerVocabulary(tokenizer)
 
     @property
     def has_chat_template(self) -> bool:
@@ -31,11 +33,9 @@ class Tokens:
         """Return token ids; `special` adds the model's start token where it has one."""
         return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
 
-    def decode(self, token_ids: Seq[int], *, special: bool = False) -> str:
-        """Return text, nothing cleaned up; `special` keeps the special tokens' own text."""
-        return str(
-            self._tokenizer.decode(list(token_ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
-        )
+    def written(self, token_ids: Seq[int]) -> str:
+        """Return text with the special tokens' own, nothing cleaned up: what could be encoded again."""
+        return str(self._tokenizer.decode(list(token_ids), clean_up_tokenization_spaces=False))
 
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template.

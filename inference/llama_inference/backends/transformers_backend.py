@@ -15,12 +15,12 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from llama_inference.backends.base import Control
-from llama_inference.backends.stopping import StopTables
 from llama_inference.backends.tokens import Tokens
 from llama_inference.backends.watch import FiniteScores, Watch
 from llama_inference.engine.native.parameters import OPENAI
 from llama_inference.engine.weights import Loaded
 from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError, LoadError, LoadReason
+from llama_inference.text.stops import stops_of
 from llama_inference.values import FinishReason, Generation, Json, ModelInfo, Sequence
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class TransformersBackend:
         """`max_context` lowers what the model's configuration allows."""
         self._model = loaded.model
         self._tokens = Tokens(loaded.tokenizer)
-        self.stops = StopTables(loaded.tokenizer)
+        self.vocabulary = self._tokens.vocabulary
         own = getattr(loaded.model.config, "max_position_embeddings", None) or UNBOUNDED_CONTEXT
         self.info = ModelInfo(
             max_context=min(own, max_context or own),
@@ -53,17 +53,9 @@ class TransformersBackend:
         """Return token ids; `special` adds the model's start token where it has one."""
         return self._tokens.encode(text, special=special)
 
-    def decode(self, token_ids: Seq[int]) -> str:
-        """Return text without special tokens, nothing cleaned up."""
-        return self._tokens.decode(token_ids)
-
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template."""
         return self._tokens.render(messages)
-
-    def prepare(self, generation: Generation) -> Generation:
-        """Return the request with its criteria for stop strings; see `backends.base.Prepares`."""
-        return self.stops.prepare(generation)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run each prompt alone, in order; see `backends.base.Backend`."""
@@ -106,8 +98,7 @@ class TransformersBackend:
             rows=generation.sequences if generation.parameters.get("num_beams", 1) == 1 else 0,
             streamed=generation.streamed,
             ends=_ids(generation.parameters.get("eos_token_id")),
-            stop_strings=self.stops.of(generation),
-            stops_begin_in_prompt=generation.stops_begin_in_prompt,
+            stops=stops_of(generation, self.vocabulary),
             seconds=left,
         )
 
@@ -154,7 +145,7 @@ class TransformersBackend:
             parameters={"do_sample": False, "num_beams": 1},
         )
         try:
-            self.decode(self.generate(warming, _Unwatched())[0].token_ids)
+            self.generate(warming, _Unwatched())
         except (InvalidRequestError, InternalError, RuntimeError) as error:
             raise LoadError(LoadReason.LOAD_FAILED, f"the model cannot take a step: {error}") from error
 

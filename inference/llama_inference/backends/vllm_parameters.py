@@ -46,8 +46,7 @@ def _sampling(generation: Generation, prompt: tuple[int, ...], seed: int) -> dic
         "max_tokens": generation.room(len(prompt)),
         "min_tokens": shortest,
         "seed": seed,
-        "stop": list(generation.stop_strings),
-        "detokenize": bool(generation.stop_strings),  # text is made from token ids here, but for vLLM to find a stop
+        "detokenize": False,  # text is made from token ids here, and stop strings are found in it
         "temperature": 0.0,
         "repetition_penalty": _or(given.get("repetition_penalty"), 1.0),
         "frequency_penalty": _or(given.get("frequency_penalty"), 0.0),

@@ -1,17 +1,18 @@
 """What looks at a running `generate` at each step: hang-ups, deadlines, stop strings, streamed tokens, bad scores."""
 
 import time
+from collections.abc import Sequence as Seq
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
-from transformers.generation.stopping_criteria import StopStringCriteria
 
 from llama_inference.backends.base import Control
+from llama_inference.text.stops import StopScan, StopStrings
 from llama_inference.values import Step
 
 
 class Watch(StoppingCriteria):
-    """A stopping criterion that reports each step, and stops for `stop_strings` and `seconds`.
+    """A stopping criterion that reports each step, and stops for `stops` and `seconds`.
 
     It takes the place of transformers' own criteria for both, so that it knows afterwards why a row ended.
     """
@@ -25,8 +26,7 @@ class Watch(StoppingCriteria):
         rows: int,
         streamed: bool,
         ends: frozenset[int],
-        stop_strings: StopStringCriteria | None,
-        stops_begin_in_prompt: bool = True,
+        stops: StopStrings | None,
         seconds: float | None,
     ) -> None:
         """`rows` is 0 for a beam search, whose rows are not final until the end."""
@@ -37,8 +37,8 @@ class Watch(StoppingCriteria):
         self._rows = rows
         self._streamed = streamed
         self._ends = ends
-        self._stop_strings = stop_strings
-        self._stops_after = 0 if stops_begin_in_prompt else len(prompt)
+        self._stops = stops
+        self._scans = [StopScan(stops, prompt) for _ in range(rows)]
         self._until = None if seconds is None else time.monotonic() + seconds
         self.timed_out = False
         self.lengths: dict[int, int] = {}  # row → output tokens, for rows that have ended
@@ -47,40 +47,46 @@ class Watch(StoppingCriteria):
         """Report the step; return which rows are to end. input_ids: int64 [rows, tokens so far]."""
         del kwargs
         del scores
-        done = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-        if self._stop_strings is not None:
-            done |= self._stop_strings(input_ids[:, self._stops_after :], None)  # pyright: ignore[reportArgumentType] - never read
-        self._control.step(self._new_steps(input_ids, done))
+        if self._rows:
+            done, steps = self._read(input_ids[:, self._seen :].tolist())
+        else:
+            done, steps = self._searched(input_ids), []
+        self._seen = input_ids.shape[1]
+        self._control.step(steps if self._streamed else [])
         if self._until is not None and time.monotonic() > self._until:
             self.timed_out = True
-            done |= True
-        return done  # pyright: ignore[reportReturnType] - a bool tensor, which torch's stubs do not tell
+            done = [True] * len(done)
+        return torch.tensor(done, device=input_ids.device)  # pyright: ignore[reportReturnType] - a bool tensor, which torch's stubs do not tell
 
-    def _new_steps(self, input_ids: torch.Tensor, stopped: torch.Tensor) -> list[Step]:
-        if not self._rows:
-            return []
-        fresh: list[list[int]] = input_ids[:, self._seen :].tolist()
-        hits: list[bool] = stopped.tolist()
-        self._seen = input_ids.shape[1]
+    def _read(self, fresh: list[list[int]]) -> tuple[list[bool], list[Step]]:
+        """Take the new tokens of each row, several where they were guessed; return which rows a stop string ends."""
+        done = [False] * len(fresh)
         steps: list[Step] = []
         for row, tokens in enumerate(fresh):
             if row in self.lengths:
                 continue  # what transformers appends to an ended row is padding
-            steps.append(Step(self._first_index + row, tuple(tokens)))
-            if hits[row] or not self._ends.isdisjoint(tokens):
-                self.lengths[row] = self._seen - len(self._prompt)
-        return steps if self._streamed else []
+            place = self._scans[row].place(tokens)
+            steps.append(Step(self._first_index + row, tuple(tokens[:place])))
+            if place is not None or not self._ends.isdisjoint(tokens):
+                self.lengths[row] = self._seen - len(self._prompt) + len(steps[-1].token_ids)
+                done[row] = place is not None
+        return done, steps
+
+    def _searched(self, input_ids: torch.Tensor) -> list[bool]:
+        """Which beams a stop string ends; they change places, so that each is read anew."""
+        if self._stops is None:
+            return [False] * input_ids.shape[0]
+        return [self._completes(row) for row in input_ids[:, len(self._prompt) :].tolist()]
+
+    def _completes(self, output: Seq[int]) -> bool:
+        """Whether a stop string ends within the last token."""
+        if self._stops is None:
+            return False
+        return self._stops.take(self._stops.begin(self._prompt, output[:-1]), output[-1]).taken is not None
 
     def ended(self, tokens: tuple[int, ...]) -> bool:
         """Whether an output ends with an end token or a stop string."""
-        if not tokens:
-            return False
-        if tokens[-1] in self._ends:
-            return True
-        if self._stop_strings is None:
-            return False
-        text = (self._prompt + tokens)[self._stops_after :]  # as when it was stopped
-        return bool(self._stop_strings(torch.tensor([text]), None)[0])  # pyright: ignore[reportArgumentType]
+        return bool(tokens) and (tokens[-1] in self._ends or self._completes(tokens))
 
 
 class FiniteScores(LogitsProcessor):

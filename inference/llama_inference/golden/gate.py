@@ -17,7 +17,7 @@ from llama_inference.metrics import Metrics
 from llama_inference.protocol import predict
 from llama_inference.protocol.limits import Limits
 from llama_inference.scheduler.lane import Lane
-from llama_inference.stream.text import text_of
+from llama_inference.text.decoding import text_of
 
 log = logging.getLogger(__name__)
 TOLD = 3  # failures that the report spells out
@@ -76,7 +76,7 @@ class Gate:
         finally:
             ticket.cancel()
         (front,) = generation.prompts
-        return [text_of(backend.decode, front, sequence.token_ids) for sequence in outcome.sequences]
+        return [text_of(backend.vocabulary, front, sequence.token_ids) for sequence in outcome.sequences]
 
 
 def told(failures: Seq[str], *, of: int) -> str:

@@ -22,6 +22,7 @@ from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
 from llama_inference.stream import sse
 from llama_inference.stream.pieces import Pieces
+from llama_inference.text.decoding import front_of
 from llama_inference.values import Json, Outcome, Step
 
 PATHS: Final = {"/v1/chat/completions": Endpoint.CHAT, "/v1/completions": Endpoint.COMPLETION}
@@ -85,7 +86,7 @@ async def respond(request: Request, serving: Serving, endpoint: Endpoint) -> Res
     check_model(wire, serving.name)
     asked = parse(wire, endpoint, backend.info, serving.limits)
     prompts = await asyncio.to_thread(encode, asked, backend)
-    generation = await work.prepared(serving, backend, plan(asked, prompts))
+    generation = plan(asked, prompts)
     serving.open()  # the drain may have begun while the prompt was read
     ticket = serving.lane.submit(generation, arrived=arrived, deadline=deadline, caller=work.caller(request))
     head = Head(
@@ -110,8 +111,8 @@ class _Run:
         self._asked = asked
         self._ticket = ticket
         self._head = head
-        self._decode = backend.decode
-        self._pieces = Pieces(backend.decode, ticket.generation, asked.cut)
+        self._vocabulary = backend.vocabulary
+        self._pieces = Pieces(backend.vocabulary, ticket.generation, asked.cut)
         self._begun: set[int] = set()
 
     def _front(self, index: int) -> str:
@@ -119,12 +120,12 @@ class _Run:
         if not self._asked.echo:
             return ""
         prompt = self._asked.prompts[index // self._ticket.generation.sequences]
-        return prompt if isinstance(prompt, str) else self._decode(prompt)
+        return prompt if isinstance(prompt, str) else front_of(self._vocabulary, prompt)
 
     def answer(self, outcome: Outcome) -> dict[str, Json]:
         """Return the body of the whole answer."""
         texts = [self._front(index) + text for index, text in enumerate(self._pieces.whole(outcome))]
-        reasons = answers.reasons(outcome, self._pieces.stopped)
+        reasons = answers.reasons(outcome)
         return self._head.whole(texts, reasons, answers.usage(self._ticket.generation, outcome))
 
     async def events(self) -> AsyncGenerator[bytes]:
@@ -163,7 +164,7 @@ class _Run:
     def _end(self, outcome: Outcome) -> list[dict[str, Json]]:
         chunks: list[dict[str, Json]] = []
         rests = self._pieces.finish()
-        for index, reason in enumerate(answers.reasons(outcome, self._pieces.stopped)):
+        for index, reason in enumerate(answers.reasons(outcome)):
             chunks += [*self._chunks(index, rests[index]), self._head.closing(index, reason)]
         if self._head.include_usage:
             chunks.append(self._head.counted(answers.usage(self._ticket.generation, outcome)))

@@ -18,6 +18,7 @@ from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
 from llama_inference.stream import sse
 from llama_inference.stream.pieces import Pieces
+from llama_inference.text.decoding import front_of
 from llama_inference.values import Generation, Json, Outcome, Step
 
 # A name may hold a slash: without a LlamaDeployment it is the repository's.
@@ -68,7 +69,7 @@ async def respond(request: Request, serving: Serving) -> Response:
     backend = serving.open()
     asked = predict.parse(predict.decode(await request.body()), backend.info, serving.limits)
     prompts = await asyncio.to_thread(predict.encode, asked, backend)
-    generation = await work.prepared(serving, backend, predict.plan(asked, prompts, backend.info))
+    generation = predict.plan(asked, prompts, backend.info)
     serving.open()  # the drain may have begun while the prompt was read
     ticket = serving.lane.submit(generation, arrived=arrived, deadline=deadline, caller=work.caller(request))
     run = _Run(serving, backend, asked, ticket)
@@ -84,8 +85,8 @@ class _Run:
     def __init__(self, serving: Serving, backend: Backend, asked: predict.PredictRequest, ticket: Ticket) -> None:
         self.ticket = ticket
         self._serving = serving
-        self._decode = backend.decode
-        self._pieces = Pieces(backend.decode, ticket.generation)
+        self._vocabulary = backend.vocabulary
+        self._pieces = Pieces(backend.vocabulary, ticket.generation)
         self._asked = asked
         self._id = request_id.get() or ""
 
@@ -93,15 +94,14 @@ class _Run:
     def _generation(self) -> Generation:
         return self.ticket.generation
 
-    def _prompt(self, index: int) -> tuple[int, ...]:
-        return self._generation.prompts[index // self._generation.sequences]
-
     def _front(self, index: int) -> str:
         """What stands in front of an output: nothing, or the prompt as the caller wrote it."""
         if not self._asked.values["return_full_text"]:
             return ""
-        prompts = self._asked.prompts
-        return prompts[index // self._generation.sequences] if prompts else self._decode(self._prompt(index))
+        number = index // self._generation.sequences
+        if self._asked.prompts:
+            return self._asked.prompts[number]
+        return front_of(self._vocabulary, self._generation.prompts[number])
 
     def _ending(self, outcome: Outcome) -> answer.Ending:
         serving = self._serving

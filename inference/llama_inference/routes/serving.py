@@ -1,7 +1,6 @@
 """What the routes share: the parts of a running server, handed to each router by `app`."""
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llama_inference.backends.base import Backend
 from llama_inference.engine.progress import Progress
@@ -25,7 +24,6 @@ class Serving:
     limits: Limits
     lane: Lane
     backend: Backend | None = None
-    preparing: asyncio.Lock = field(default_factory=asyncio.Lock)  # stop strings of one request at a time
 
     @property
     def live(self) -> bool:

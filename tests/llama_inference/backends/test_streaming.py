@@ -13,6 +13,24 @@ from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence
 from tests.llama_inference.harness import Served, eventually, serve
 
 
+class Characters:
+    """A vocabulary whose ids are code points."""
+
+    def hidden(self, token: int) -> bool:
+        """All are seen."""
+        del token
+        return False
+
+    def adds(self, token: int, after: int | None) -> bytes:
+        """The character."""
+        del after
+        return self.literal(token)
+
+    def literal(self, token: int) -> bytes:
+        """The character."""
+        return chr(token).encode()
+
+
 class Elsewhere(StreamingBackend):
     """Counts up from the prompt's last token; what it is told to do instead is in `fault`."""
 
@@ -28,9 +46,10 @@ class Elsewhere(StreamingBackend):
         """A token a character."""
         return list(text.encode())
 
-    def decode(self, token_ids: Any) -> str:
+    @property
+    def vocabulary(self) -> Any:
         """A character a token."""
-        return "".join(chr(token) for token in token_ids)
+        return Characters()
 
     def call(self, generation: Generation, prompt: tuple[int, ...], seed: int) -> object:
         """How many tokens, from where."""
@@ -143,6 +162,15 @@ def test_time_that_is_up_ends_an_output(elsewhere: Elsewhere) -> None:
     elsewhere.waits = True
     (found,) = elsewhere.generate(Generation(prompts=((10,),), max_tokens=20, max_time=0.2), Watcher())
     assert found == Sequence((11,), FinishReason.TIME)
+
+
+def test_a_stop_string_ends_a_stream_that_would_go_on(elsewhere: Elsewhere) -> None:
+    """At its token, which is the last that is counted; the other side is told of no stop strings."""
+    request = Generation(prompts=((ord("a"), ord("f")),), max_tokens=2000, stop_strings=("ij",), streamed=True)
+    watcher = Watcher()
+    (found,) = elsewhere.generate(request, watcher)
+    assert found == Sequence(tuple(b"ghij"), FinishReason.STOP)
+    assert [token for step in watcher.steps for token in step.token_ids] == list(b"ghij")
 
 
 @pytest.mark.parametrize(

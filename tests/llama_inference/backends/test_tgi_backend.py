@@ -103,11 +103,14 @@ def test_sequences_are_requests_of_their_own(served: Served, tgi: TgiServer) -> 
     assert len({row["parameters"]["seed"] for row in tgi.requests[-2:]}) == 2
 
 
-def test_a_stop_string_ends_the_output(served: Served, tgi: TgiServer) -> None:
-    """TGI finds it."""
-    answer = served.predict({"prompt": "Hi", "max_new_tokens": 60, "stop_strings": "Altiplano"}).json()
-    assert answer["data"][0].endswith("Altiplano")
-    assert answer["finish_reason"] == ["stop"]
+def test_a_stop_string_ends_the_output_and_the_work(served: Served, tgi: TgiServer, tokenizer: Any) -> None:
+    """It is found here, among any number of them, and TGI's stream is ended at the token that completes it."""
+    tgi.held = next(tokens for tokens in range(60) if "Altiplano" in text(tokenizer, tgi, tokens))
+    stops = ["Altiplano", *"12345"]
+    answer = served.predict({"prompt": "Hi", "max_new_tokens": 60, "stop_strings": stops}).json()
+    assert answer["data"] == [text(tokenizer, tgi, tgi.held)]
+    assert (answer["finish_reason"], answer["usage"]["completion_tokens"]) == (["stop"], tgi.held)
+    eventually(lambda: tgi.streams == 0, "TGI's stream being ended")
 
 
 def test_what_tgi_cannot_do_is_refused_here(served: Served, tgi: TgiServer) -> None:
@@ -119,12 +122,13 @@ def test_what_tgi_cannot_do_is_refused_here(served: Served, tgi: TgiServer) -> N
     assert len(tgi.requests) == before
 
 
-def test_what_tgi_refuses_is_400(served: Served) -> None:
-    """With its own words: more stop strings than it takes."""
-    answer = served.predict({"prompt": "Hi", "max_new_tokens": 20, "stop_strings": ["a", "b", "c", "d", "e"]})
+def test_what_tgi_refuses_is_400(served: Served, tgi: TgiServer) -> None:
+    """With its own words."""
+    tgi.refuses = (422, "Input validation error: `inputs` is too long", "validation")
+    answer = served.predict({"prompt": "Hi", "max_new_tokens": 20})
     status, _, _, message = errors(answer)
     assert status == 400
-    assert "stop sequences" in message or "too long" in message
+    assert "`inputs` is too long" in message
 
 
 def test_an_overloaded_tgi_is_503_with_a_time(served: Served, tgi: TgiServer) -> None:

@@ -1,16 +1,14 @@
 """The queue as callers meet it over HTTP: full, too late, given up."""
 
-import asyncio
 import json
 from collections.abc import Iterator
-from typing import Literal
 
 import pytest
 
 from llama_inference.backends.mock import TEXT
 from llama_inference.backends.mock_batch import BatchingMock, Pace
 from llama_inference.errors import InvalidRequestError
-from tests.llama_inference.harness import PATIENCE_S, PacedBackend, Served, errors, eventually, serve
+from tests.llama_inference.harness import PacedBackend, Served, errors, eventually, serve
 
 Paced = tuple[Served, PacedBackend]
 LONG = {"prompt": "x", "max_new_tokens": 1000}
@@ -38,59 +36,6 @@ def test_a_full_queue_answers_429_with_retry_after(paced: Paced) -> None:
     backend.gate.open()
     assert [call.response().status_code for call in (first, second)] == [200, 200]
     assert served.predict(SHORT).status_code == 200
-
-
-STOPPED = {**SHORT, "stop_strings": ["stop"]}
-
-
-def test_nothing_is_prepared_for_a_request_that_a_full_queue_refuses(paced: Paced) -> None:
-    """Tables for stop strings take seconds of a processor: it is asked first whether there is room."""
-    served, backend = paced
-    calls = [served.ask(SHORT)]
-    served.waits_for(running=1, waiting=0)
-    calls.append(served.ask(SHORT))
-    served.waits_for(running=1, waiting=1)
-    assert errors(served.predict(STOPPED))[:2] == (429, "queue_full")
-    assert backend.prepared == 0
-    backend.gate.open()
-    assert [call.response().status_code for call in calls] == [200, 200]
-    assert served.predict(STOPPED).status_code == 200
-    assert backend.prepared == 1
-
-
-class Turns(asyncio.Lock):
-    """One after the other; it counts who has asked."""
-
-    asked = 0
-
-    async def acquire(self) -> Literal[True]:
-        """Count, and wait."""
-        self.asked += 1
-        return await super().acquire()
-
-
-def test_a_queue_that_fills_while_a_request_is_prepared_admits_no_more(
-    paced: Paced, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There was room for each when it came; whoever waits for its turn to be prepared is refused unprepared."""
-    served, backend = paced
-    turns = Turns()
-    monkeypatch.setattr(served.server.serving, "preparing", turns)
-    backend.may_prepare.clear()
-    first = served.ask(STOPPED)
-    assert backend.preparing.wait(PATIENCE_S)
-    second = served.ask(STOPPED)
-    eventually(lambda: turns.asked == 2)
-    calls = [served.ask(SHORT)]
-    served.waits_for(running=1, waiting=0)
-    calls.append(served.ask(SHORT))
-    served.waits_for(running=1, waiting=1)
-    assert errors(served.predict(STOPPED))[:2] == (429, "queue_full"), "at once, whatever is being prepared"
-    backend.may_prepare.set()
-    assert [errors(call.response())[:2] for call in (first, second)] == [(429, "queue_full")] * 2
-    assert backend.prepared == 1
-    backend.gate.open()
-    assert [call.response().status_code for call in calls] == [200, 200]
 
 
 def test_a_deadline_in_the_queue_answers_504(paced: Paced) -> None:

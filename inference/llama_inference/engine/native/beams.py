@@ -3,7 +3,6 @@
 The device finds the best continuations of all beams; what follows from them is decided here, in float32 as there.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from llama_inference.engine.native.edits import Tokens
 from llama_inference.engine.native.parameters import Beams
+from llama_inference.text.stops import Progress, StopStrings
 from llama_inference.values import FinishReason, Sequence
 
 NEVER: Final = np.float32(-1.0e9)  # the score of what is not to be chosen
@@ -44,14 +44,15 @@ class BeamSearch:
     """
 
     def __init__(
-        self, how: Beams, *, prompt: Tokens, max_length: int, ends: tuple[int, ...], stopped: Callable[[Tokens], Flags]
+        self, how: Beams, *, prompt: Tokens, max_length: int, ends: tuple[int, ...], stops: StopStrings | None
     ) -> None:
-        """`stopped` says of token rows [n, prompt and output] which end with a stop string."""
+        """`stops` are the stop strings, None when there are none."""
         self._how = how
         self._prompt = prompt
         self._room = max_length - len(prompt)
         self._ends = np.array(ends, np.int64)
-        self._stopped = stopped
+        self._stops = stops
+        self._progress = [] if stops is None else [stops.begin(prompt.tolist())] * how.width  # of the running beams
         self.tokens = np.empty((how.width, 0), np.int64)
         self.scores = np.full(how.width, NEVER)
         self.scores[0] = 0  # all beams are equal at first: only one of them may be continued
@@ -68,10 +69,8 @@ class BeamSearch:
 
     def texts(self) -> Tokens:
         """Prompt and output of the running beams, int64 [width, length]."""
-        return self._with_prompt(self.tokens)
-
-    def _with_prompt(self, tokens: Tokens) -> Tokens:
-        return np.concatenate((np.broadcast_to(self._prompt, (len(tokens), len(self._prompt))), tokens), axis=1)
+        prompt = np.broadcast_to(self._prompt, (len(self.tokens), len(self._prompt)))
+        return np.concatenate((prompt, self.tokens), axis=1)
 
     def advance(self, found: Continuations, *, expired: bool) -> bool:
         """Take one step; return whether the search goes on. `expired` ends every continuation here.
@@ -81,13 +80,24 @@ class BeamSearch:
         """
         tokens = np.concatenate((self.tokens[found.parents], found.tokens[:, None]), axis=1)
         length = tokens.shape[1]
-        stops = np.isin(found.tokens, self._ends) | self._stopped(self._with_prompt(tokens))
+        read = self._read(found)
+        stops = np.isin(found.tokens, self._ends)
+        if read:
+            stops |= np.array([progress.taken is not None for progress in read])
         hits = stops | (length >= self._room) | expired
         self._finish(found, tokens, stops, hits, expired=expired)
         running: Scores = found.scores + hits.astype(np.float32) * NEVER
         best = _top(running, self._how.width)
         self.tokens, self.scores, self.parents = tokens[best], running[best], found.parents[best]
+        self._progress = [read[i] for i in best.tolist()] if read else []
         return self._goes_on(length, hits)
+
+    def _read(self, found: Continuations) -> list[Progress]:
+        """How far each candidate is into a stop string; nothing when there are none."""
+        if self._stops is None:
+            return []
+        pairs = zip(found.parents.tolist(), found.tokens.tolist(), strict=True)
+        return [self._stops.take(self._progress[parent], token) for parent, token in pairs]
 
     def _finish(self, found: Continuations, tokens: Tokens, stops: Flags, hits: Flags, *, expired: bool) -> None:
         """Rank what has just ended with what had ended before."""

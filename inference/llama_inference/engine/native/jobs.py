@@ -1,6 +1,5 @@
 """What the engine remembers of each job: its tokens, its chance, where its beams' pasts lie, and when it must end."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -8,11 +7,11 @@ import numpy as np
 import torch
 
 from llama_inference.engine.clock import Clock
-from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.beams import BeamSearch, Flags
 from llama_inference.engine.native.edits import Tokens
 from llama_inference.engine.native.parameters import Beams, Sampling
 from llama_inference.engine.native.plan import Place
+from llama_inference.text.stops import StopScan, StopStrings
 from llama_inference.values import FinishReason, Sequence
 
 SEEDS: Final = 2**63
@@ -28,8 +27,7 @@ class JobSpec:
         sampling: how tokens are chosen.
         beams: the beam search, None for a plain sequence.
         seed: of everything that is drawn for this job.
-        stops: transformers' `StopStringCriteria`, None when there are no stop strings.
-        stops_begin_in_prompt: whether a stop string may begin there.
+        stops: the stop strings, None when there are none.
         clock: of the request, which its jobs share; it starts with the first step of the first.
     """
 
@@ -38,8 +36,7 @@ class JobSpec:
     sampling: Sampling
     beams: Beams | None = None
     seed: int = 0
-    stops: Pretrained = None
-    stops_begin_in_prompt: bool = True
+    stops: StopStrings | None = None
     clock: Clock = field(default_factory=lambda: Clock(None))
 
     @property
@@ -65,8 +62,8 @@ class SequenceJob:
         self._tokens = np.empty(spec.max_length, np.int64)
         self.length = len(spec.prompt)
         self._tokens[: self.length] = spec.prompt
+        self._stops = StopScan(spec.stops, spec.prompt)
         self._generator = torch.Generator().manual_seed(spec.seed % SEEDS)
-        self._stopped = stopping(spec.stops, after=0 if spec.stops_begin_in_prompt else len(spec.prompt))
 
     @property
     def tokens(self) -> Tokens:
@@ -85,7 +82,7 @@ class SequenceJob:
         """Take the next token; return why the sequence ends with it, None when it goes on."""
         self._tokens[self.length] = token
         self.length += 1
-        if token in self.spec.sampling.ends or self._stopped(self.tokens[None])[0]:
+        if self._stops.finds(token) or token in self.spec.sampling.ends:
             return FinishReason.STOP
         if self.length >= self.spec.max_length:
             return FinishReason.LENGTH
@@ -107,7 +104,6 @@ class BeamJob:
         self.spec = spec
         self.clock = spec.clock
         self._how = how
-        self._stopped = stopping(spec.stops, after=0 if spec.stops_begin_in_prompt else len(spec.prompt))
         self.restart()
 
     def restart(self) -> None:
@@ -119,7 +115,7 @@ class BeamJob:
             prompt=np.array(self.spec.prompt, np.int64),
             max_length=self.spec.max_length,
             ends=self.spec.sampling.ends,
-            stopped=self._stopped,
+            stops=self.spec.stops,
         )
         self.generator = torch.Generator().manual_seed(self.spec.seed % SEEDS)
         self._pasts = np.zeros((self._how.width, 0), np.bool_)
@@ -158,19 +154,3 @@ Job: TypeAlias = SequenceJob | BeamJob
 def open_job(spec: JobSpec) -> Job:
     """Return the state of a new job."""
     return SequenceJob(spec) if spec.beams is None else BeamJob(spec, spec.beams)
-
-
-def stopping(criteria: Pretrained, *, after: int = 0) -> Callable[[Tokens], Flags]:
-    """Return which token rows [n, length] end with a stop string that begins `after` so many tokens or later.
-
-    By transformers' own criteria.
-    """
-    if criteria is None:
-        return lambda rows: np.zeros(len(rows), np.bool_)
-
-    def stopped(rows: Tokens) -> Flags:
-        # The criteria look at no more than their longest string; the rest would only be copied.
-        tail = np.ascontiguousarray(rows[:, after:][:, -criteria.maximum_token_len :])
-        return criteria(torch.from_numpy(tail), None).numpy()
-
-    return stopped

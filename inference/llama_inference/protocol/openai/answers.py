@@ -4,7 +4,7 @@ Objects are built as plain dictionaries: a chunk is made for each token, and its
 the same shapes for the OpenAPI page; a test compares both with the true client's types.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,12 +87,9 @@ def usage(generation: Generation, outcome: Outcome) -> dict[str, Json]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def reasons(outcome: Outcome, stopped: Callable[[int], bool]) -> list[str]:
-    """Why each choice ended, in OpenAI's words, which know no time limit; a text cut at a stop string has stopped."""
-    return [
-        "stop" if stopped(index) or sequence.finish_reason is FinishReason.STOP else "length"
-        for index, sequence in enumerate(outcome.sequences)
-    ]
+def reasons(outcome: Outcome) -> list[str]:
+    """Why each choice ended, in OpenAI's words, which know no time limit."""
+    return ["stop" if each.finish_reason is FinishReason.STOP else "length" for each in outcome.sequences]
 
 
 def model(name: str, created: int, *, source: str, max_context: int | None) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.native import plan_jobs
-from llama_inference.backends.stopping import StopTables
+from llama_inference.backends.vocabulary import TokenizerVocabulary
 from llama_inference.engine.native.engine import Engine
 from llama_inference.scheduler.batching.batch import Batch
 from llama_inference.values import Generation, Sequence
@@ -74,7 +74,7 @@ class Bench:
         self.reference = reference
         self.model = model
         self.tokenizer = tokenizer
-        self.stops = StopTables(tokenizer)
+        self.vocabulary = TokenizerVocabulary(tokenizer)
         self.engine = engine
 
     def expected(self, request: Generation) -> Tokens:
@@ -99,7 +99,7 @@ class Bench:
 
     def jobs(self, request: Generation) -> list[PlannedJob]:
         """The jobs of a request."""
-        return plan_jobs(request, self.model, self.stops)
+        return plan_jobs(request, self.model, self.vocabulary)
 
     def batch(
         self, *, entries: int = 16384, rows: int = 64, tokens: int = 256, smallest: int = 16, slab: int = 256
