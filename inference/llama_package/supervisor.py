@@ -1,0 +1,236 @@
+"""Starts the truss server of a package, says how it fares, and starts it again: the container's first process.
+
+It never ends because of what a package does: a load that fails is told in the report, and tried again where time may
+mend it (what `load` raises, a missing secret), or left alone where it may not (an import, a signature).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from llama_package import files
+from llama_package.server import ENDED, FAILED, READY, SERVING, Server, say
+from llama_package.surroundings import Surroundings, from_process
+
+TICK_S = 0.2
+LAST_SECONDS = 5.0  # for what runs when the pod ends: the server in front has answered all its callers by then
+STEADY_S = 60.0  # a server that served so long begins anew with the waits
+MENDED_BY_TIME = ("load", "secret")
+
+
+class Supervisor:
+    """The state of one package: which server serves, what went wrong, when it is tried again."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.lock = threading.RLock()  # held by whoever exchanges the server
+        self.environment = dict(surroundings.environment)
+        self.hash = surroundings.digest
+        self.current: Server | None = None
+        self.ending = threading.Event()
+        self._numbers = 0
+        self._attempt = 1
+        self._retry_at: float | None = None
+        self._healthy = True
+        self._unhealthy_since: float | None = None
+        self._told = ""
+        self._secrets_seen = surroundings.secrets_seen()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._judged: Server | None = None  # whose end has been dealt with
+
+    def begin(self) -> None:
+        """Lay the package out and start its server."""
+        where = self.surroundings
+        where.run.mkdir(parents=True, exist_ok=True)
+        if where.layout is not None:
+            files.lay_out(where.layout, where.app, where.packages)
+        self.start()
+
+    def new_server(self) -> Server:
+        """Start one more process; it serves nobody before `adopt`."""
+        where = self.surroundings
+        self._numbers += 1
+        return Server(
+            self._numbers,
+            python=where.python,
+            app=where.app,
+            run=where.run,
+            environment=self.environment,
+            changed=self.wake,
+        )
+
+    def start(self) -> None:
+        """Start the server, as the one that counts."""
+        with self.lock:
+            self._retry_at = None
+            self._secrets_seen = self.surroundings.secrets_seen()
+            self.adopt(self.new_server())
+
+    def adopt(self, server: Server) -> None:
+        """Let `server` be the one that callers reach."""
+        with self.lock:
+            self.current = server
+            self._healthy, self._unhealthy_since = True, None
+            files.turn(self.surroundings.socket, server.socket)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look now; from any thread."""
+        self._wake.put(None)
+
+    def run(self) -> None:
+        """Watch until the pod ends."""
+        threading.Thread(target=self._watch_health, name="health", daemon=True).start()
+        while not self.ending.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=TICK_S)
+            with self.lock:
+                self._judge()
+                self._report()
+            reap_orphans({server.pid for server in (self.current,) if server is not None})
+        if self.current is not None:
+            self.current.stop(LAST_SECONDS)
+
+    def _judge(self) -> None:
+        server = self.current
+        if server is None:
+            return
+        now = time.monotonic()
+        if server.state in (FAILED, ENDED) and self._judged is not server:
+            self._judged = server
+            self._lost(server, now)
+        elif server.state == SERVING and self._attempt > 1 and now - server.serving_since > STEADY_S:
+            self._attempt = 1
+        elif server.state not in (SERVING, FAILED, ENDED):
+            self._judge_slowness(server, now)
+        due = self._retry_at is not None and now >= self._retry_at
+        waits = server.state in (FAILED, ENDED)
+        if waits and (due or self._secret_came(server)):
+            self._attempt += 1
+            self.start()
+
+    def _lost(self, server: Server, now: float) -> None:
+        """A server failed to load, or ended: decide when it is tried again."""
+        threading.Thread(target=server.stop, args=(1.0,), name="stopping", daemon=True).start()
+        failure = server.failure or {}
+        say("the package does not serve", **{k: failure.get(k) for k in ("kind", "type", "file", "line")})
+        if failure.get("kind") not in MENDED_BY_TIME:
+            self._retry_at = None
+        elif server.serving_since:  # it served: what ended it need not come again
+            self._retry_at = now + (0.0 if self._attempt == 1 else self._wait())
+        else:
+            self._retry_at = now + self._wait()
+
+    def _wait(self) -> float:
+        where = self.surroundings
+        return min(where.longest_wait, where.first_wait * 2 ** (self._attempt - 1))
+
+    def _secret_came(self, server: Server) -> bool:
+        if (server.failure or {}).get("kind") not in MENDED_BY_TIME:
+            return False
+        return self.surroundings.secrets_seen() != self._secrets_seen
+
+    def _judge_slowness(self, server: Server, now: float) -> None:
+        longest = self._health_checks(server).get("startup_threshold_seconds")
+        if longest and now - server.began > longest:
+            message = f"load was not done within the {longest} s of runtime.health_checks.startup_threshold_seconds"
+            server.failure = {"kind": "load", "type": "TimeoutError", "message": message}
+            server.state = FAILED
+            server.settled.set()
+
+    @staticmethod
+    def _health_checks(server: Server) -> dict[str, Any]:
+        return (server.config.get("runtime") or {}).get("health_checks") or {}
+
+    def _watch_health(self) -> None:
+        while not self.ending.wait(self.surroundings.health_every):
+            server = self.current
+            if server is not None and server.state == SERVING:
+                status, _ = server.ask("GET", READY, self.surroundings.health_every)
+                if status:  # a server that is too busy to say is taken for what it was
+                    self._health(server, healthy=status == 200)
+
+    def _health(self, server: Server, *, healthy: bool) -> None:
+        now = time.monotonic()
+        with self.lock:
+            if server is not self.current:
+                return
+            if healthy:
+                self._healthy, self._unhealthy_since = True, None
+                return
+            self._unhealthy_since = self._unhealthy_since or now
+            checks = self._health_checks(server)
+            unhealthy = now - self._unhealthy_since
+            self._healthy = unhealthy < (checks.get("stop_traffic_threshold_seconds") or 0)
+            limit, delay = checks.get("restart_threshold_seconds"), checks.get("restart_check_delay_seconds") or 0
+            if limit and unhealthy >= limit and now - server.serving_since >= delay:
+                say("is_healthy says no for too long: the server is started anew", seconds=round(unhealthy))
+                threading.Thread(target=server.stop, args=(LAST_SECONDS,), daemon=True).start()
+                self.start()
+        self.wake()
+
+    def _report(self) -> None:
+        server = self.current
+        if server is None:
+            return
+        failure = server.failure if server.state in (FAILED, ENDED) else None
+        wait = None if self._retry_at is None else time.time() + self._retry_at - time.monotonic()
+        told = {
+            "state": server.state if failure is None else "failed",
+            "hash": self.hash,
+            "attempt": self._attempt,
+            "healthy": self._healthy,
+            "runtime": server.config.get("runtime") or {},
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "failure": None if failure is None else self.clean(failure),
+        }
+        text = json.dumps(told, sort_keys=True)
+        if text != self._told:
+            self._told = text
+            files.write(self.surroundings.report, json.dumps({**told, "retry_at": wait}))
+
+    def clean(self, failure: dict[str, Any], *, traceback: bool = False) -> dict[str, Any]:
+        """A failure without a secret in it; its traceback only for who may see the package's code."""
+        names = ("kind", "type", "message", "file", "line", *(("traceback",) if traceback else ()))
+        found = {name: failure.get(name) for name in names}
+        for secret in self.surroundings.secret_values():
+            for name, value in found.items():
+                if isinstance(value, str):
+                    found[name] = value.replace(secret, "***")
+        return found
+
+
+def reap_orphans(own: set[int]) -> None:
+    """Collect ended processes whose parents have gone: as the container's first process this one inherits them."""
+    while os.getpid() == 1:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in own:
+            return
+        os.waitpid(found.si_pid, 0)
+
+
+def main() -> None:
+    """Supervise until SIGTERM."""
+    supervisor = Supervisor(from_process())
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        supervisor.ending.set()
+        supervisor.wake()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    supervisor.begin()
+    supervisor.run()

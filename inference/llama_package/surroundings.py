@@ -1,0 +1,105 @@
+"""Where everything lies in the package's container, and how long the supervisor waits; from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OWN = "LLAMA_PACKAGE_"  # variables of the supervisor, which the package does not see
+CONTROL_PORT = 8091
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The supervisor's settings.
+
+    Attributes:
+        python: the interpreter of the package's environment.
+        layout: a folder with app/ and packages/ as truss's image has them; None where the image itself has them.
+        run: shared with the server in front: its socket, the report.
+        secrets: a file for each secret.
+        digest: what runs first, as the operator names it.
+        control_port: of this pod's loopback; only with `development`.
+    """
+
+    python: str
+    layout: Path | None
+    app: Path
+    packages: Path
+    run: Path
+    secrets: Path
+    digest: str = ""
+    development: bool = False
+    control_port: int = CONTROL_PORT
+    first_wait: float = 10.0
+    longest_wait: float = 300.0
+    health_every: float = 5.0
+    drain_seconds: float = 600.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Surroundings:
+        """Take the settings from variables, and leave the others for the package."""
+
+        def own(name: str, default: str) -> str:
+            return environment.get(OWN + name) or default
+
+        layout = own("LAYOUT", "")
+        theirs = {name: value for name, value in environment.items() if not name.startswith(OWN)}
+        packages = Path(own("PACKAGES", "/packages"))
+        return cls(
+            python=environment.get("PYTHON_EXECUTABLE") or sys.executable,
+            layout=Path(layout) if layout else None,
+            app=Path(own("APP", "/app")),
+            packages=packages,
+            run=Path(own("RUN", "/run/package")),
+            secrets=Path(own("SECRETS", "/secrets")),
+            digest=own("DIGEST", ""),
+            development=own("DEVELOPMENT", "false") == "true",
+            control_port=int(own("CONTROL_PORT", str(CONTROL_PORT))),
+            first_wait=float(own("FIRST_WAIT", "10")),
+            longest_wait=float(own("LONGEST_WAIT", "300")),
+            health_every=float(own("HEALTH_EVERY", "5")),
+            drain_seconds=float(own("DRAIN_SECONDS", "600")),
+            environment={
+                "PYTHONUNBUFFERED": "1",
+                # Two versions of a file within one second, of equal length, are one to Python's cached bytecode.
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **theirs,
+                OWN + "PACKAGES": str(packages),
+            },
+        )
+
+    @property
+    def socket(self) -> Path:
+        """Where the server in front finds the one that serves: a link that is turned."""
+        return self.run / "server.sock"
+
+    @property
+    def report(self) -> Path:
+        """What the server in front reads of the package."""
+        return self.run / "report.json"
+
+    def secret_values(self) -> list[str]:
+        """The values that stand in /secrets, the longest first: no report may hold one."""
+        found = set()
+        if self.secrets.is_dir():
+            for path in self.secrets.iterdir():
+                if path.is_file() and path.stat().st_size < (1 << 16):
+                    found.add(path.read_text(errors="replace").strip())
+        return sorted((value for value in found if len(value) > 3), key=len, reverse=True)
+
+    def secrets_seen(self) -> tuple[tuple[str, int, int], ...]:
+        """What tells whether a secret has come or changed."""
+        if not self.secrets.is_dir():
+            return ()
+        files = [path for path in self.secrets.iterdir() if path.is_file()]
+        return tuple(sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+
+
+def from_process() -> Surroundings:
+    """The settings of this process."""
+    return Surroundings.read(os.environ)
