@@ -64,6 +64,7 @@ class Server:
         Raises:
             ConfigurationError: the defaults or maximums of generation, or the golden prompts, cannot be used.
         """
+        assert settings.backend != "package"  # noqa: S101 - that is another application, see `package_app`
         self.settings = settings
         self.metrics = Metrics()
         self.progress = Progress(settings.source, settings.revision)

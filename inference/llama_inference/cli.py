@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ import click
 import uvicorn
 
 import llama_inference
+import llama_package
 from llama_inference import connections, logs
 from llama_inference.app import Server
 from llama_inference.backends.base import Backend
@@ -24,10 +26,12 @@ from llama_inference.backends.opening import open_backend
 from llama_inference.engine.progress import Progress
 from llama_inference.errors import ConfigurationError
 from llama_inference.metrics import Metrics
+from llama_inference.package_app import PackageServer
 from llama_inference.settings import Settings, read
 from llama_inference.tracing.otel import open_tracer
 from llama_inference.values import BackendName
 
+BACKENDS = (*get_args(BackendName), "package")
 log = logging.getLogger("llama_inference.cli")  # not __name__: under `python -m` that is another logger
 
 
@@ -41,7 +45,7 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--model-dir", type=click.Path(path_type=Path), help="A local folder with a model, instead of the Hub.")
-@click.option("--backend", type=click.Choice(get_args(BackendName)), help="What computes; mock needs no model.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="What computes; mock needs no model.")
 @click.option("--playground", is_flag=True, help="Serve a page at / that tries predict out.")
 def serve(host: str | None, port: int | None, model_dir: Path | None, backend: str | None, playground: bool) -> None:
     """Run the server; settings come from LLAMA_INFERENCE_* variables, and options win over them.
@@ -93,6 +97,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+@main.command("package-tools")
+@click.argument("folder", type=click.Path(path_type=Path))
+def package_tools(folder: Path) -> None:
+    """Copy into FOLDER what runs beside a Truss package: its supervisor, and the launcher of truss's server."""
+    source = Path(llama_package.__file__).parent
+    shutil.copytree(source, folder / source.name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @main.command()
 def openapi() -> None:
     """Print the OpenAPI description of the server."""
@@ -105,13 +117,18 @@ class _Process(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._server = Server(
-            settings,
-            self._open,
-            on_lost=self._lost,
-            on_released=self._released,
-            tracer=open_tracer(os.environ, version=llama_inference.__version__),
-        )
+        tracer = open_tracer(os.environ, version=llama_inference.__version__)
+        self._server: Server | PackageServer
+        if settings.backend == "package":
+            self._server = PackageServer(settings, on_lost=self._lost, tracer=tracer)
+        else:
+            self._server = Server(
+                settings,
+                self._open,
+                on_lost=self._lost,
+                on_released=self._released,
+                tracer=tracer,
+            )
         self._code = 0
         self._reason = ""
         self._signalled = False
@@ -120,6 +137,7 @@ class _Process(uvicorn.Server):
         super().__init__(connections.config(self._server.app, settings))
 
     def _open(self, progress: Progress, metrics: Metrics) -> Backend:
+        assert isinstance(self._server, Server)  # noqa: S101 - which calls this
         return open_backend(self._settings, progress, metrics, on_lost=self._server.lose)
 
     @property

@@ -25,12 +25,13 @@ KEEP_ALIVE_S: Final = 75
 LAST_SECONDS = 5  # for what callers have not read yet when all is computed
 # After a probe: when to look whether it was refused; the last is when the next probe is due.
 LOOKS_S: Final = (0.01, 0.05, 0.2, 1.0, 2.0)
+LARGEST_MESSAGE: Final = 100 << 20  # bytes of a websocket's, as the truss server has it
 EVENT_STREAM: Final = b"text/event-stream"
 COMMENT: Final = b":\n\n"  # of server-sent events: readers skip it
 
 
 def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """Return how uvicorn serves `app`."""
+    """Return how uvicorn serves `app`; websockets only where there is a package that may have them."""
 
     class Connection(PatientProtocol):
         request_seconds = settings.request_seconds
@@ -41,6 +42,8 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=Connection,
+        ws="websockets-sansio" if settings.backend == "package" else "none",
+        ws_max_size=LARGEST_MESSAGE,
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -47,6 +47,10 @@ class LoadReason(StrEnum):
     GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
     LOAD_FAILED = "LoadFailed"
     GOLDEN_PROMPT_FAILED = "GoldenPromptFailed"
+    PACKAGE_IMPORT_FAILED = "PackageImportFailed"
+    PACKAGE_SIGNATURE_INVALID = "PackageSignatureInvalid"
+    PACKAGE_SECRET_MISSING = "PackageSecretMissing"  # noqa: S105 - a reason, no secret
+    PACKAGE_LOAD_FAILED = "PackageLoadFailed"
 
 
 class LoadError(InferenceError):
@@ -152,6 +156,20 @@ class QueueFullError(RequestError):
 
 class InternalError(RequestError):
     """This server's fault; the log has the traceback under the request's id."""
+
+
+class NotImplementedHereError(RequestError):
+    """What was asked for is known, and not done by this server."""
+
+    status = 501
+    code = "not_implemented"
+
+
+class BadGatewayError(RequestError):
+    """The server behind this one ended before it answered."""
+
+    status = 502
+    code = "bad_gateway"
 
 
 class UnavailableError(RequestError):

@@ -53,7 +53,6 @@ class Settings(BaseSettings):
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address is unknown
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
-    max_body_bytes: PositiveInt = Field(4 << 20, description="Largest request body; above it 413.")
     request_seconds: PositiveFloat = Field(
         60.0, description="How long a caller may take to send a request, head and body; then 408."
     )
@@ -64,11 +63,21 @@ class Settings(BaseSettings):
     download_workers: PositiveInt = Field(4, description="Files fetched at the same time.")
     retry_seconds: PositiveFloat = Field(2.0, description="First wait before a failed stage is tried again; doubles.")
     retry_max_seconds: PositiveFloat = Field(60.0, description="Longest wait before a failed stage is tried again.")
-    backend: BackendName = Field(
+    backend: BackendName | Literal["package"] = Field(
         "native",
         description="native: many requests at once, and transformers for models and parameters that it does not cover; "
         "transformers: one request at a time; vllm: vLLM in this process; tgi: a TGI server at tgi_url; mock: words "
-        "without a model.",
+        "without a model; package: a Truss package, served by truss's own server in package_dir.",
+    )
+    max_body_bytes: PositiveInt = Field(
+        default_factory=lambda given: 100 << 20 if given.get("backend") == "package" else 4 << 20,
+        description="Largest request body; above it 413. By default 4 MiB, and 100 MiB for a package.",
+    )
+    package_dir: Path = Field(
+        Path("/run/package"), description="Package backend: folder shared with its supervisor: socket and report."
+    )
+    package_concurrency: PositiveInt | None = Field(
+        None, description="Package backend: predict_concurrency until the package itself says it; else 1."
     )
     max_concurrent_sequences: PositiveInt = Field(
         64, description="Sequences computed at once, each beam one; not for the transformers backend."
@@ -143,7 +152,7 @@ def read(**overrides: Json) -> Settings:
     except SettingsError as error:
         field = str(error).partition('field "')[2].partition('"')[0]
         raise ConfigurationError(f"{PREFIX}{field.upper()} is not valid JSON") from None
-    if settings.backend != "mock" and not settings.model and settings.model_dir is None:
+    if settings.backend not in ("mock", "package") and not settings.model and settings.model_dir is None:
         raise ConfigurationError(f"set {PREFIX}MODEL to a Hub repository, or --model-dir to a local folder")
     if settings.step_tokens is not None and settings.step_tokens <= settings.max_concurrent_sequences:
         limit = f"above the {settings.max_concurrent_sequences} of {PREFIX}MAX_CONCURRENT_SEQUENCES"

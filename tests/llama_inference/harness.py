@@ -5,13 +5,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 import uvicorn
+from starlette.types import ASGIApp
 
 from llama_inference import connections
 from llama_inference.app import OpenBackend, Server
@@ -20,6 +21,7 @@ from llama_inference.backends.mock import MockBackend
 from llama_inference.settings import Settings
 from llama_inference.values import Generation, Sequence
 
+T = TypeVar("T")
 JSON = {"content-type": "application/json"}
 PATIENCE_S = 10.0
 LOADING_S = 120.0  # a real model on a busy machine, torch's import included
@@ -122,13 +124,12 @@ class _Listener(uvicorn.Server):
         self.listening.set()
 
 
-class Served:
-    """A server that listens; talk to it over HTTP, or look at its parts."""
+class Listening:
+    """An application that listens on a free port, in a thread."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        local = server.settings.model_copy(update={"host": "127.0.0.1", "port": 0})
-        self._listener = _Listener(connections.config(server.app, local))
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        local = settings.model_copy(update={"host": "127.0.0.1", "port": 0})
+        self._listener = _Listener(connections.config(app, local))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="served", daemon=True)
 
@@ -143,7 +144,8 @@ class Served:
         self._thread.start()
         assert self._listener.listening.wait(PATIENCE_S)
         self.port: int = self._listener.servers[0].sockets[0].getsockname()[1]
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=LOADING_S)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx2.Client(base_url=self.url, timeout=LOADING_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,6 +155,19 @@ class Served:
         self._loop.call_soon_threadsafe(self._listener.stop.set)
         self._thread.join(PATIENCE_S)
 
+    def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begin something on the server's event loop."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+class Served(Listening):
+    """A server that listens; talk to it over HTTP, or look at its parts."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        super().__init__(server.app, server.settings)
+
     @property
     def connections(self) -> set[object]:
         """The connections that are open."""
@@ -160,8 +175,7 @@ class Served:
 
     def drain(self) -> "Future[bool]":
         """Begin the drain, as SIGTERM does."""
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.server.drain(), self._loop)
+        return self.start(self.server.drain())
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call something on the server's event loop."""

@@ -52,7 +52,7 @@ class GoldenPrompt:
     name: str
     kind: str
     expected: str
-    request: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    request: Json = field(default_factory=dict[str, Json])
 
     def difference(self, text: str) -> str | None:
         """Return what is wrong with an answer, in a bounded number of characters; None when it is as expected."""
@@ -79,12 +79,22 @@ def parse(given: Seq[Mapping[str, Json]]) -> tuple[GoldenPrompt, ...]:
 def _parse(row: Mapping[str, Json], path: str, index: int) -> GoldenPrompt:
     if unknown := set(row) - set(FIELDS):
         raise ConfigurationError(f"{path}.{min(unknown)}: there is no such field; there are {', '.join(FIELDS)}")
+    name = name_of(row, path, index)
+    kind, expected = expectation(row.get("expect"), f"{path}.expect")
+    parameters = _parameters(row.get("parameters", {}), f"{path}.parameters")
+    return GoldenPrompt(name=name, kind=kind, expected=expected, request={**_input(row, path), **GREEDY, **parameters})
+
+
+def name_of(row: Mapping[str, Json], path: str, index: int) -> str:
+    """Return what messages call it: the name that it has, else its number.
+
+    Raises:
+        ConfigurationError: it has a name that is none.
+    """
     name = row.get("name", f"number {index + 1}")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise ConfigurationError(f"{path}.name must be a string of 1 to {LONGEST_NAME} characters")
-    kind, expected = _expectation(row.get("expect"), f"{path}.expect")
-    parameters = _parameters(row.get("parameters", {}), f"{path}.parameters")
-    return GoldenPrompt(name=name, kind=kind, expected=expected, request={**_input(row, path), **GREEDY, **parameters})
+    return name
 
 
 def _input(row: Mapping[str, Json], path: str) -> dict[str, Json]:
@@ -111,7 +121,12 @@ def _parameters(value: Json, path: str) -> dict[str, Json]:
     return value
 
 
-def _expectation(value: Json, path: str) -> tuple[str, str]:
+def expectation(value: Json, path: str) -> tuple[str, str]:
+    """Return the kind of a check and what it compares with.
+
+    Raises:
+        ConfigurationError: saying what `expect` must hold.
+    """
     kinds = ", ".join(CHECKS)
     if not isinstance(value, dict) or len(value) != 1 or not set(value) <= set(CHECKS):
         raise ConfigurationError(f"{path} must hold one of {kinds}, with a text")

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from fastapi import Request
 from fastapi.params import Depends, Security
 from fastapi.security import HTTPBearer
+from starlette.requests import HTTPConnection
 
 from llama_inference.errors import RequestError
 from llama_inference.metrics import Metrics
@@ -86,14 +86,14 @@ def dependencies(folder: Path | None, metrics: Metrics) -> list[Depends]:
     return found
 
 
-def guard(folder: Path | None, metrics: Metrics) -> Callable[[Request], Awaitable[None]]:
+def guard(folder: Path | None, metrics: Metrics) -> Callable[[HTTPConnection], Awaitable[None]]:
     """Return what is called before each request: with a folder, it lets in only who presents one of its keys.
 
     The name of the key is put into the request's state, for logs and metrics.
     """
     keys = None if folder is None else KeyFolder(folder)
 
-    async def check(request: Request) -> None:
+    async def check(request: HTTPConnection) -> None:
         if keys is None:
             return
         header = next((value for name, value in request.scope["headers"] if name == AUTHORIZATION), None)

@@ -18,7 +18,10 @@ class Phase(StrEnum):
 
 
 class Lifecycle:
-    """Moves one way: loading → serving → leaving → draining, and from anywhere to lost."""
+    """Moves one way: loading → serving → leaving → draining, and from anywhere to lost.
+
+    Only a server behind this one may take it back from serving to loading: it begins again by itself.
+    """
 
     def __init__(self) -> None:
         self.phase = Phase.LOADING
@@ -29,6 +32,11 @@ class Lifecycle:
         """The model answers; a server that drains already goes on draining."""
         if self.phase is Phase.LOADING:
             self.phase = Phase.SERVING
+
+    def loading(self) -> None:
+        """What serves begins again."""
+        if self.phase is Phase.SERVING:
+            self.phase = Phase.LOADING
 
     def leaving(self) -> None:
         """SIGTERM came: not ready, but requests are taken while routing has yet to notice."""
