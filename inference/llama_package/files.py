@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 LARGE = 16 << 20  # bytes from which a file is linked to, not copied
-NEVER = ("__pycache__",)
+KEEP = ".generations"  # copies of a package, beside what they are exchanged with: renames do not cross volumes
+NEVER = ("__pycache__", KEEP)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -194,7 +194,8 @@ def tells_of_load(model_wrapper: Any, events: Events) -> None:
 
     def load(self: Any) -> None:
         config = self._config
-        events.tell("loading", config={"runtime": config.get("runtime"), "model_name": config.get("model_name")})
+        names = ("runtime", "model_name", "model_module_dir")
+        events.tell("loading", config={name: config.get(name) for name in names})
         try:
             genuine(self)
         except BaseException as error:

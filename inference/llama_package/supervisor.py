@@ -14,11 +14,12 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generator  # noqa: UP035 - as Python 3.9 evaluates aliases
 
 from llama_package import files
-from llama_package.server import ENDED, FAILED, READY, SERVING, Server, say
+from llama_package.server import ENDED, FAILED, READY, SERVING, STARTING, Server, say
 from llama_package.surroundings import Surroundings, from_process
 
 TICK_S = 0.2
@@ -46,27 +47,66 @@ class Supervisor:
         self._secrets_seen = surroundings.secrets_seen()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._judged: Server | None = None  # whose end has been dealt with
+        self._exchanging = False
+        self._servers: set[Server] = set()  # that may still run
 
     def begin(self) -> None:
-        """Lay the package out and start its server."""
+        """Lay the package out and start its server; what has been changed in development is kept."""
         where = self.surroundings
         where.run.mkdir(parents=True, exist_ok=True)
-        if where.layout is not None:
+        if where.development and self._state.exists():
+            kept = json.loads(self._state.read_text())
+            self.hash, self.environment = kept["hash"], {**self.environment, **kept["environment"]}
+        elif where.layout is not None:
             files.lay_out(where.layout, where.app, where.packages)
         self.start()
 
-    def new_server(self) -> Server:
+    @property
+    def _state(self) -> Path:
+        """Where what has been changed outlives the container."""
+        return self.surroundings.run / "state.json"
+
+    def moved(self, to: str, environment: dict[str, str]) -> None:
+        """Note that other code serves now, and what names it."""
+        with self.lock:
+            self.hash, self.environment = to, environment
+            changed = {k: v for k, v in environment.items() if self.surroundings.environment.get(k) != v}
+            files.write(self._state, json.dumps({"hash": to, "environment": changed}))
+        self.wake()
+
+    @property
+    def model_dir(self) -> str:
+        """The folder of the model's code in /app."""
+        server = self.current
+        return str((server.config if server is not None else {}).get("model_module_dir") or "model")
+
+    @contextlib.contextmanager
+    def exchanging(self) -> Generator[None, None, None]:
+        """While the block runs, a server that ends was ended on purpose."""
+        with self.lock:
+            self._exchanging = True
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._exchanging = False
+            self.wake()
+
+    def new_server(self, environment: dict[str, str] | None = None) -> Server:
         """Start one more process; it serves nobody before `adopt`."""
         where = self.surroundings
-        self._numbers += 1
-        return Server(
-            self._numbers,
-            python=where.python,
-            app=where.app,
-            run=where.run,
-            environment=self.environment,
-            changed=self.wake,
-        )
+        with self.lock:
+            self._numbers += 1
+            server = Server(
+                self._numbers,
+                python=where.python,
+                app=where.app,
+                run=where.run,
+                environment=self.environment if environment is None else environment,
+                changed=self.wake,
+            )
+            self._servers = {other for other in self._servers if other.alive} | {server}
+        return server
 
     def start(self) -> None:
         """Start the server, as the one that counts."""
@@ -96,13 +136,13 @@ class Supervisor:
             with self.lock:
                 self._judge()
                 self._report()
-            reap_orphans({server.pid for server in (self.current,) if server is not None})
-        if self.current is not None:
-            self.current.stop(LAST_SECONDS)
+            reap_orphans({server.pid for server in self._servers})
+        for server in self._servers:
+            server.stop(LAST_SECONDS)
 
     def _judge(self) -> None:
         server = self.current
-        if server is None:
+        if server is None or self._exchanging:
             return
         now = time.monotonic()
         if server.state in (FAILED, ENDED) and self._judged is not server:
@@ -178,14 +218,16 @@ class Supervisor:
                 self.start()
         self.wake()
 
-    def _report(self) -> None:
+    def told(self) -> dict[str, Any]:
+        """What the server in front reads, but for the time of the next attempt."""
         server = self.current
         if server is None:
-            return
-        failure = server.failure if server.state in (FAILED, ENDED) else None
-        wait = None if self._retry_at is None else time.time() + self._retry_at - time.monotonic()
-        told = {
-            "state": server.state if failure is None else "failed",
+            return {"state": STARTING, "hash": self.hash}
+        ended = server.state in (FAILED, ENDED)
+        failure = server.failure if ended and not self._exchanging else None
+        state = FAILED if failure is not None else STARTING if ended else server.state
+        return {
+            "state": state,
             "hash": self.hash,
             "attempt": self._attempt,
             "healthy": self._healthy,
@@ -193,9 +235,13 @@ class Supervisor:
             "python": ".".join(map(str, sys.version_info[:3])),
             "failure": None if failure is None else self.clean(failure),
         }
+
+    def _report(self) -> None:
+        told = self.told()
         text = json.dumps(told, sort_keys=True)
         if text != self._told:
             self._told = text
+            wait = None if self._retry_at is None else time.time() + self._retry_at - time.monotonic()
             files.write(self.surroundings.report, json.dumps({**told, "retry_at": wait}))
 
     def clean(self, failure: dict[str, Any], *, traceback: bool = False) -> dict[str, Any]:
@@ -233,4 +279,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     supervisor.begin()
+    if supervisor.surroundings.development:
+        from llama_package import control  # noqa: PLC0415 - it stands above this module
+
+        control.serve(supervisor)
     supervisor.run()

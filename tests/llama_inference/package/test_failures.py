@@ -1,7 +1,6 @@
 """A package that does not serve is told with exception, file and line; the container goes on."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,12 +129,8 @@ def test_the_truss_server_has_no_port_and_no_rights() -> None:
     """Only its socket, in a folder that both containers share; as an ordinary user."""
     with Pod("basic") as pod:
         pod.ready()
-        assert pod.container.process is not None
-        found = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(pod.container.process.pid)], capture_output=True, check=True
-        )
-        (pid,) = found.stdout.split()
-        process = Path("/proc") / pid.decode()
+        (pid,) = pod.container.servers
+        process = Path("/proc") / str(pid)
         listening = {
             fields[9]
             for table in ("tcp", "tcp6")

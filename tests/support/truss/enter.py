@@ -21,16 +21,16 @@ def main() -> None:
     for name in MACHINE:
         source, target = Path("/") / name, root / name
         if source.is_symlink():
-            target.symlink_to(source.readlink())
+            if not target.is_symlink():  # a container that starts again finds what the first had
+                target.symlink_to(source.readlink())
         elif source.is_dir():
-            target.mkdir()
+            target.mkdir(exist_ok=True)
             mount("--rbind", str(source), str(target))
     # The interpreter that the environment was made of may lie anywhere, in a home for one.
     python = Path(environment, "bin/python").resolve().parent.parent
     for source, target in ((environment, root / "environment"), (str(python), root / str(python).lstrip("/"))):
-        if not target.is_dir():
-            target.mkdir(parents=True)
-            mount("--bind", source, str(target))
+        target.mkdir(parents=True, exist_ok=True)
+        mount("--bind", source, str(target))
     os.chroot(root)
     os.chdir("/")
     if user:
