@@ -27,6 +27,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable
 
+APP = Path.cwd()  # a package may go elsewhere
 PACKAGES = Path(os.environ.get("LLAMA_PACKAGE_PACKAGES", "/packages"))
 SERVERS = (
     "_truss",
@@ -59,7 +60,7 @@ class Places:
     """Where the package's own code lies: the folders beside the truss server's modules, and packages/."""
 
     def __init__(self) -> None:
-        beside = [entry for entry in Path.cwd().iterdir() if entry.is_dir() and not entry.name.startswith(SERVERS)]
+        beside = [entry for entry in APP.iterdir() if entry.is_dir() and not entry.name.startswith(SERVERS)]
         self._roots = [(entry.resolve(), entry.name) for entry in beside]
         if PACKAGES.is_dir():
             self._roots += [(PACKAGES.resolve(), "packages")]
@@ -208,7 +209,7 @@ def tells_of_load(model_wrapper: Any, events: Events) -> None:
 
 def model_file_of(config: dict[str, Any]) -> str:
     """The file that holds the model's class."""
-    return str((Path(config["model_module_dir"]) / config["model_class_filename"]).resolve())
+    return str((APP / config["model_module_dir"] / config["model_class_filename"]).resolve())
 
 
 def model_class_of(wrapper: Any) -> object:
@@ -255,8 +256,8 @@ def main() -> None:
     socket, number = sys.argv[1], int(sys.argv[2])
     events = Events(number)
     faulthandler.enable(file=number)  # a crash below Python: its stack comes through the same pipe
-    sys.argv = [str(Path.cwd() / "main.py")]
-    sys.path[0] = str(Path.cwd())
+    sys.argv = [str(APP / "main.py")]
+    sys.path[0] = str(APP)
     try:
         import model_wrapper  # type: ignore[import-not-found]  # noqa: PLC0415
         import uvicorn  # noqa: PLC0415
@@ -264,10 +265,11 @@ def main() -> None:
         on_the_socket(uvicorn, socket)
         notes_failed_streams(model_wrapper)
         tells_of_load(model_wrapper.ModelWrapper, events)
-        hot_reloads_wholly(model_wrapper.ModelWrapper, events)
+        if hasattr(model_wrapper.ModelWrapper, "hot_reload"):  # an image may have an older truss
+            hot_reloads_wholly(model_wrapper.ModelWrapper, events)
         runpy.run_path("main.py", run_name="__main__")
     except Exception as error:
-        events.tell("failed", **described(error, None, "model/model.py"))
+        events.tell("failed", **described(error, None, str(APP / "model/model.py")))
         raise
 
 
