@@ -55,6 +55,9 @@ class Generation:
         max_time: seconds of computing for the whole request.
         seed: prompt `p` is drawn with `seed + p`; None draws a fresh one.
         streamed: whether the backend hands over tokens at each step.
+        logprobs: how many of the likeliest tokens are told at each place of the output; 0 tells the chosen one's
+            log-probability alone, None nothing.
+        prompt_logprobs: the same for each place of the prompt.
     """
 
     prompts: tuple[tuple[int, ...], ...]
@@ -67,6 +70,8 @@ class Generation:
     max_time: float | None = None
     seed: int | None = None
     streamed: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     def length(self, prompt: int) -> int:
         """Prompt and output together at most, for a prompt of so many tokens."""
@@ -96,19 +101,45 @@ class KvUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely the model itself held a token, as a natural logarithm.
+
+    It is the log-softmax of the model's scores as they are: no penalty, temperature, filter or ban is in it.
+
+    Attributes:
+        token: the token that stands there.
+        value: its log-probability.
+        top: the likeliest tokens there and their log-probabilities, best first.
+    """
+
+    token: int
+    value: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """New tokens of the sequence `index`, in the order they were decided."""
+    """New tokens of the sequence `index`, in the order they were decided.
+
+    Attributes:
+        logprobs: one for each token, where they are asked for.
+        prompt_logprobs: with the first step, one for each token of the prompt but its first, where asked for.
+    """
 
     index: int
     token_ids: tuple[int, ...]
+    logprobs: tuple[Logprob, ...] = ()
+    prompt_logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """One finished output: its token ids without the prompt, the end token included."""
+    """One finished output: its token ids without the prompt, the end token included; `Step` has the rest."""
 
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
+    logprobs: tuple[Logprob, ...] = ()
+    prompt_logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

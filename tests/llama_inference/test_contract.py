@@ -24,6 +24,15 @@ def test_the_tests_of_a_rule_exist(rule: str) -> None:
         assert re.search(rf"^(async )?def {name}\(", (HERE / file).read_text(), re.MULTILINE), f"{file}::{name}"
 
 
+def test_the_tests_of_what_each_engine_can_exist() -> None:
+    """In OpenAI's table of features and engines."""
+    table = (ROOT / "docs" / "openai.md").read_text().partition("## What each engine can")[2]
+    names = re.findall(r"`([\w/]+\.py)::(\w+)`", table)
+    assert names
+    for file, name in names:
+        assert re.search(rf"^(async )?def {name}\(", (HERE / file).read_text(), re.MULTILINE), f"{file}::{name}"
+
+
 def test_every_parameter_of_the_contract_has_a_rule() -> None:
     """So has every status that a request may be answered with."""
     rules = " ".join(ROWS)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
 import pytest
@@ -12,6 +12,9 @@ from openai.types.chat import ChatCompletionMessageParam
 from llama_inference.errors import UnavailableError
 from tests.llama_inference.harness import LOADING_S, PacedBackend, Served, eventually
 from tests.llama_inference.process import MODULE, Process
+
+if TYPE_CHECKING:
+    from tests.support.tiny_llama import Reference
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +107,35 @@ def test_echo_puts_the_prompt_in_front(client: openai.OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in stream) == PROMPT + plain
 
 
+def test_a_prompt_is_scored_as_evaluation_harnesses_ask(client: openai.OpenAI, reference: "Reference") -> None:
+    """Echo and logprobs with one token more: what lm-evaluation-harness sends, and how it reads the answer."""
+    ids: list[int] = reference.tokenizer(PROMPT)["input_ids"]
+    wanted = reference.likely(ids)
+    for most in (0, 1):
+        answer = client.completions.create(prompt=ids, max_tokens=most, logprobs=1, echo=True, **GREEDY)
+        told = answer.choices[0].logprobs
+        assert told is not None
+        assert told.token_logprobs is not None
+        assert told.top_logprobs is not None
+        read = told.token_logprobs[: len(ids)]
+        assert len(told.token_logprobs) == len(ids) + most
+        assert read == [None, *(pytest.approx(each, abs=1e-4) for each in wanted)]
+        assert all(own in best.values() for own, best in zip(read[1:], told.top_logprobs[1:], strict=False))
+
+
+def test_a_chats_tokens_are_told_whole_and_streamed(client: openai.OpenAI) -> None:
+    """With their alternatives; a greedy token is the likeliest of them, and their texts are the answer."""
+    asked: Any = {"messages": CHAT, "max_tokens": 12, "logprobs": True, "top_logprobs": 3, **GREEDY}
+    (choice,) = client.chat.completions.create(**asked).choices
+    assert choice.logprobs is not None
+    content = choice.logprobs.content or []
+    joined = bytes(byte for each in content for byte in each.bytes or [])
+    assert joined.decode(errors="replace") == choice.message.content
+    assert all(each.token == each.top_logprobs[0].token and len(each.top_logprobs) == 3 for each in content)
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(stream=True, **asked)]
+    assert [each for chunk in chunks if chunk.logprobs for each in chunk.logprobs.content or []] == content
+
+
 def test_n_choices_are_drawn_and_a_seed_repeats_them(client: openai.OpenAI) -> None:
     """At OpenAI's default temperature of 1 they differ; streamed, each piece has its choice's index."""
     given: Any = {"model": "tiny", "messages": CHAT, "max_tokens": 8, "n": 3, "seed": -5}
@@ -167,7 +199,7 @@ def test_the_models_are_listed(client: openai.OpenAI) -> None:
         ({"model": "gpt-4"}, openai.NotFoundError, "model", "model_not_found"),
         ({"temperature": 3}, openai.BadRequestError, "temperature", "invalid_parameter"),
         ({"max_tokens": 999}, openai.BadRequestError, "max_tokens", "context_length_exceeded"),
-        ({"logprobs": True}, openai.BadRequestError, "logprobs", "unsupported_parameter"),
+        ({"web_search_options": {}}, openai.BadRequestError, "web_search_options", "unsupported_parameter"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "tools", None),
         ({"messages": []}, openai.BadRequestError, "messages", "invalid_parameter"),
         ({"extra_body": {"colour": 1}}, openai.BadRequestError, "colour", "unknown_parameter"),

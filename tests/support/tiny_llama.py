@@ -88,6 +88,12 @@ class Reference:
             rows = self._model.generate(**inputs, pad_token_id=0, **parameters)[:, length:].tolist()
         return [_without_padding(row) for row in rows]
 
+    def likely(self, tokens: list[int]) -> list[float]:
+        """Return the log-probability of each token but the first."""
+        with torch.inference_mode():
+            logs = self._model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+        return [float(logs[place, token]) for place, token in enumerate(tokens[1:])]
+
     def text(self, tokens: list[int]) -> str:
         """Return the text of an output."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)

@@ -37,6 +37,8 @@ HONOURED: Final[Mapping[BackendName, frozenset[str]]] = {
 """What the backends honour that do not honour everything."""
 
 NOTHING_ASKED: Final[Mapping[str, tuple[Json, ...]]] = {
+    "return_logprobs": (False,),
+    "top_logprobs": (0,),
     "num_beams": (1,),
     "num_return_sequences": (1,),
     "do_sample": (False,),

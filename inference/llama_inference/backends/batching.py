@@ -22,6 +22,7 @@ class PlannedJob:
         width: rows that decode at the same time.
         prompt: the text to read.
         most: entries of keys and values that it may ever need.
+        scored: whether each token of the prompt is asked for, so that it is read as a whole, in small pieces.
     """
 
     spec: object
@@ -29,6 +30,7 @@ class PlannedJob:
     width: int
     prompt: tuple[int, ...]
     most: int
+    scored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

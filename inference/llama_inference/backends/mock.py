@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Seq
 from itertools import cycle, islice
+from math import log
 
 from llama_inference.backends.base import Control
 from llama_inference.errors import InvalidRequestError
 from llama_inference.text.stops import StopScan, stops_of
 from llama_inference.text.vocabulary import Bytes
-from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
+from llama_inference.values import FinishReason, Generation, Logprob, ModelInfo, Sequence, Step
 
 END = 256
 TEXT = "The llama (Lama glama) grüßt — 🦙 — and says no more. "
@@ -51,17 +52,31 @@ class MockBackend:
                 self._pace()
                 tokens.append(token)
                 rows: Iterable[int] = range(first, first + generation.sequences) if generation.streamed else ()
-                control.step([Step(row, (token,)) for row in rows])
+                told = likely((token,), generation.logprobs)
+                read = likely(prompt[1:], generation.prompt_logprobs) if len(tokens) == 1 else ()
+                control.step([Step(row, (token,), told, read) for row in rows])
                 if scan.finds(token):
                     reason = FinishReason.STOP
                     break
-            results += [Sequence(tuple(tokens), reason)] * generation.sequences
+            told, read = likely(tokens, generation.logprobs), likely(prompt[1:], generation.prompt_logprobs)
+            results += [Sequence(tuple(tokens), reason, told, read)] * generation.sequences
         if not results:
             raise InvalidRequestError("there is no prompt", param="prompt")
         return results
 
     def warm_up(self) -> None:
         """Nothing to warm."""
+
+
+def likely(tokens: Seq[int], top: int | None) -> tuple[Logprob, ...]:
+    """What a model might say of such tokens: each is held half likely, and the bytes after it half of that each."""
+    if top is None:
+        return ()
+    ranks = [-(rank + 1) * log(2) for rank in range(max(1, top))]
+    return tuple(
+        Logprob(token, ranks[0], tuple(((token + rank) % END, value) for rank, value in enumerate(ranks[:top])))
+        for token in tokens
+    )
 
 
 def words() -> Iterator[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llama_inference.backends.batching import Capacity, PlannedJob
-from llama_inference.backends.mock import MockBackend, words
+from llama_inference.backends.mock import MockBackend, likely, words
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.native.plan import Report, StepPlan
 from llama_inference.text.stops import StopScan, StopStrings, stops_of
@@ -37,7 +37,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MockSpec:
-    """One job: its prompt, tokens of its output at most, beams, sequences returned, and what ends it earlier."""
+    """One job: its prompt, tokens of its output at most, beams, sequences returned, what ends it, what is told."""
 
     prompt: tuple[int, ...]
     room: int
@@ -45,6 +45,8 @@ class MockSpec:
     returned: int
     stops: StopStrings | None
     clock: Clock
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
 
 class _Job:
@@ -119,12 +121,20 @@ class MockExecutor:
 
     def _report(self, number: int, job: _Job, now: float) -> Report:
         reason = job.next(self._pace, now)
-        tokens = tuple(job.tokens)
+        spec, tokens = job.spec, tuple(job.tokens)
+        read = likely(spec.prompt[1:], spec.prompt_logprobs) if len(tokens) == 1 or reason else ()
+        told = likely(tokens, spec.logprobs) if reason else ()
+        done = None if reason is None else (Sequence(tokens, reason, told, read),) * spec.returned
+        entries = len(spec.prompt) + len(tokens) - 1
+        if spec.width > 1:
+            return Report(job=number, entries=entries, done=done)
         return Report(
             job=number,
-            tokens=tokens[-1:] if job.spec.width == 1 else (),
-            entries=len(job.spec.prompt) + len(tokens) - 1,
-            done=None if reason is None else (Sequence(tokens, reason),) * job.spec.returned,
+            tokens=tokens[-1:],
+            logprobs=likely(tokens[-1:], spec.logprobs),
+            prompt_logprobs=read if len(tokens) == 1 else (),
+            entries=entries,
+            done=done,
         )
 
 
@@ -156,6 +166,8 @@ class BatchingMock(MockBackend):
                     returned=returned,
                     stops=stops,
                     clock=clock,
+                    logprobs=generation.logprobs,
+                    prompt_logprobs=generation.prompt_logprobs,
                 ),
                 index=number * generation.sequences + sequence,
                 width=beams,

@@ -74,10 +74,13 @@ def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary)
                 seed=_mixed(seed, number, sequence),
                 stops=stops,
                 clock=clock,
+                logprobs=generation.logprobs,
+                prompt_logprobs=generation.prompt_logprobs,
             )
             index = number * generation.sequences + sequence
             most = len(prompt) + room * spec.width
-            jobs.append(PlannedJob(spec=spec, index=index, width=spec.width, prompt=prompt, most=most))
+            scored = spec.prompt_logprobs is not None
+            jobs.append(PlannedJob(spec=spec, index=index, width=spec.width, prompt=prompt, most=most, scored=scored))
     return jobs
 
 

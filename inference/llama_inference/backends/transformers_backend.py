@@ -15,6 +15,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from llama_inference.backends.base import Control
+from llama_inference.backends.scoring import scored
 from llama_inference.backends.tokens import Tokens
 from llama_inference.backends.watch import FiniteScores, Watch
 from llama_inference.engine.native.parameters import OPENAI
@@ -67,6 +68,12 @@ class TransformersBackend:
         if given := sorted(OPENAI & {name for name, value in generation.parameters.items() if value}):
             message = f"{given[0]} is computed by the native engine alone, and not beside what that does not cover"
             raise InvalidRequestError(message, param=given[0])
+        if generation.streamed and generation.logprobs is not None:
+            message = (
+                "log-probabilities are told at the end of an output that transformers generates: leave out stream, or "
+                "what keeps the request from the native engine's batch"
+            )
+            raise InvalidRequestError(message, code="unsupported_parameter", param="stream")
         began = time.monotonic()
         # Without a seed of its own a request gets a fresh one: replicas start with the same state of torch's.
         seed = secrets.randbits(63) if generation.seed is None else generation.seed
@@ -76,7 +83,9 @@ class TransformersBackend:
                 torch.manual_seed((seed + number) % 2**63)
                 left = None if generation.max_time is None else generation.max_time - (time.monotonic() - began)
                 watch = self._watch(generation, control, number, left)
-                results += self._one(generation, prompt, watch)
+                results += [
+                    scored(self._model, generation, prompt, each) for each in self._one(generation, prompt, watch)
+                ]
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             message = (

@@ -1,11 +1,15 @@
 """What callers read: the predict answer, the end of a stream, and the error body."""
 
-from typing import Literal
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
 from llama_inference.errors import RequestError
-from llama_inference.values import FinishReason, Generation, Json, Outcome
+from llama_inference.values import FinishReason, Generation, Json, Logprob, Outcome
+
+LOWEST: Final = -9999.0  # for minus infinity, which JSON cannot carry
 
 
 class Usage(BaseModel):
@@ -35,6 +39,27 @@ class Ending(BaseModel):
     timings: Timings
 
 
+class TokenLogprob(BaseModel):
+    """A token, its text, and the natural logarithm of how likely the model held it."""
+
+    token_id: int
+    text: str
+    logprob: float | None = Field(description="null for the first token of a prompt, before which there is nothing")
+
+
+class ToldToken(TokenLogprob):
+    """A token of an answer or prompt, and the likeliest ones in its place, best first."""
+
+    top: list[TokenLogprob]
+
+
+class Logprobs(BaseModel):
+    """What return_logprobs asks for, of one returned sequence; the prompt's with return_full_text."""
+
+    tokens: list[ToldToken]
+    prompt: list[ToldToken] | None = None
+
+
 class Texts(BaseModel):
     """The head of a successful answer: one string for each returned sequence, prompts in order."""
 
@@ -43,7 +68,13 @@ class Texts(BaseModel):
     message: None = None
 
 
-class Answer(Ending, Texts):
+class Told(BaseModel):
+    """One for each string in `data`, where `return_logprobs` is true."""
+
+    logprobs: list[Logprobs] | None = None
+
+
+class Answer(Ending, Told, Texts):
     """A successful answer."""
 
 
@@ -53,6 +84,10 @@ class StreamStep(BaseModel):
     index: int
     text: str
     token_ids: list[int]
+    logprobs: list[ToldToken] | None = Field(default=None, description="With return_logprobs: one for each token.")
+    prompt_logprobs: list[ToldToken] | None = Field(
+        default=None, description="The prompt's, once, with return_full_text."
+    )
 
 
 class Fault(BaseModel):
@@ -69,6 +104,19 @@ class Failure(BaseModel):
     data: None = None
     message: str = Field(description="What is wrong and what to do.")
     error: Fault
+
+
+def told(piece: Callable[[int], bytes], tokens: Seq[int], logprobs: Seq[Logprob | None]) -> list[ToldToken]:
+    """Return tokens with what is known of each; `piece` gives a token's bytes."""
+
+    def one(token: int, value: float | None) -> TokenLogprob:
+        value = None if value is None else max(value, LOWEST)
+        return TokenLogprob(token_id=token, text=piece(token).decode(errors="replace"), logprob=value)
+
+    return [
+        ToldToken(**dict(one(token, each and each.value)), top=[one(*other) for other in each.top] if each else [])
+        for token, each in zip(tokens, logprobs, strict=True)
+    ]
 
 
 def ending(request_id: str, model: str, revision: str | None, generation: Generation, outcome: Outcome) -> Ending:

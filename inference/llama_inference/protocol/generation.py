@@ -24,10 +24,12 @@ def build(
     max_output: int | None = None,
     streamed: bool,
     stops_begin_in_prompt: bool = True,
+    prompt_told: bool = False,
 ) -> Generation:
     """Return what a backend runs.
 
-    Args: `values` hold `do_sample`, `temperature` and `num_beams` at least, and no bound on tokens.
+    Args: `values` hold `do_sample`, `temperature` and `num_beams` at least, and no bound on tokens; `prompt_told` is
+    whether log-probabilities, where they are asked for, are the prompt's as well.
     """
     values = dict(values)
     values["do_sample"] = samples(values)
@@ -35,6 +37,8 @@ def build(
         values.pop(name, None)
     for name in () if values["num_beams"] > 1 else BEAMS_ONLY:
         values.pop(name, None)
+    asked, top = values.pop("return_logprobs", None), values.pop("top_logprobs", None)
+    logprobs = top or 0 if asked else None
     return Generation(
         prompts=tuple(tuple(prompt) for prompt in prompts),
         max_tokens=max_tokens,
@@ -46,4 +50,6 @@ def build(
         stops_begin_in_prompt=stops_begin_in_prompt,
         parameters=values,
         streamed=streamed,
+        logprobs=logprobs,
+        prompt_logprobs=logprobs if prompt_told else None,
     )

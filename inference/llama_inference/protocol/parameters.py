@@ -16,6 +16,7 @@ from llama_inference.values import Json
 
 MAX_TOKENS: Final = 4096
 MAX_BEAMS: Final = 16
+MAX_LOGPROBS: Final = 20  # OpenAI's own bound
 BOTH: Final = (True, False)
 
 
@@ -42,6 +43,10 @@ OWN: Final[Mapping[str, Parameter]] = {
     "stream": _row(kinds.boolean(), "Answer with server-sent events; num_beams is then 1.", default=False),
     "seed": _row(kinds.integer(0, 2**63 - 1), "The same seed and request give the same text."),
     "return_full_text": _row(kinds.boolean(), "Put the prompt in front of the output.", default=False),
+    "return_logprobs": _row(
+        kinds.boolean(), "Tell how likely each token was; with return_full_text, the prompt's too.", default=False
+    ),
+    "top_logprobs": _row(kinds.integer(0, MAX_LOGPROBS), "With return_logprobs: this many of the likeliest beside it."),
 }
 
 GENERATION: Final[Mapping[str, Parameter]] = {

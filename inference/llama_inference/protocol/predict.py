@@ -163,6 +163,9 @@ def _check_together(given: Mapping[str, Json], values: Mapping[str, Json]) -> No
     if beams > 1 and sequences > beams:
         message = f"num_return_sequences is {sequences}, more than the {beams} of num_beams"
         raise InvalidRequestError(message, param="num_return_sequences")
+    if given.get("top_logprobs") and not values.get("return_logprobs"):
+        message = f"top_logprobs is {given['top_logprobs']}: it needs return_logprobs to be true"
+        raise InvalidRequestError(message, param="top_logprobs")
     if beams > 1 and "prompt_lookup_num_tokens" in given:
         message = f"prompt_lookup_num_tokens needs num_beams 1; it is {beams}"
         raise InvalidRequestError(message, param="prompt_lookup_num_tokens")
@@ -192,7 +195,8 @@ def plan(request: PredictRequest, prompts: Seq[Seq[int]], model: ModelInfo) -> G
         _check_room(request, len(prompt), max_tokens, param, model)
     for name in ("max_new_tokens", "max_length", "stream", "return_full_text"):
         values.pop(name, None)
-    return generation.build(values, prompts, max_tokens=max_tokens, streamed=request.stream)
+    full = bool(request.values["return_full_text"])
+    return generation.build(values, prompts, max_tokens=max_tokens, streamed=request.stream, prompt_told=full)
 
 
 def _max_tokens(request: PredictRequest, model: ModelInfo) -> tuple[int, str]:

@@ -18,6 +18,7 @@ from llama_inference.protocol.openai.fields import Endpoint
 from llama_inference.protocol.openai.request import OpenAIRequest, check_model, encode, parse, plan
 from llama_inference.protocol.predict import decode
 from llama_inference.routes import work
+from llama_inference.routes.openai_logprobs import Logprobs
 from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
 from llama_inference.stream import sse
@@ -113,6 +114,7 @@ class _Run:
         self._head = head
         self._vocabulary = backend.vocabulary
         self._pieces = Pieces(backend.vocabulary, ticket.generation, asked.cut)
+        self._logprobs = Logprobs(backend.vocabulary, ticket.generation, head.endpoint)
         self._begun: set[int] = set()
 
     def _front(self, index: int) -> str:
@@ -124,9 +126,15 @@ class _Run:
 
     def answer(self, outcome: Outcome) -> dict[str, Json]:
         """Return the body of the whole answer."""
-        texts = [self._front(index) + text for index, text in enumerate(self._pieces.whole(outcome))]
+        outcome = self._asked.answered(outcome)
+        texts = self._pieces.whole(outcome)
+        fronts = [self._front(index) for index in range(len(texts))]
+        for index, sequence in enumerate(outcome.sequences):
+            self._logprobs.push(index, sequence)
+        told = [self._logprobs.whole(index, text, front=len(fronts[index])) for index, text in enumerate(texts)]
+        whole = [front + text for front, text in zip(fronts, texts, strict=True)]
         reasons = answers.reasons(outcome)
-        return self._head.whole(texts, reasons, answers.usage(self._ticket.generation, outcome))
+        return self._head.whole(whole, reasons, answers.usage(self._ticket.generation, outcome), told)
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Yield the events of a stream.
@@ -149,23 +157,30 @@ class _Run:
         yield sse.DONE
 
     def _step(self, step: Step) -> list[dict[str, Json]]:
+        step = self._asked.taken(step)
+        self._logprobs.push(step.index, step)
         return self._chunks(step.index, self._pieces.push(step))
 
     def _chunks(self, index: int, text: str) -> list[dict[str, Json]]:
         """The chunks of new text, with what stands in front of it the first time; a piece without text is not sent."""
         chunks: list[dict[str, Json]] = []
+        front = self._front(index)
+        logprobs = self._logprobs.beside(index, text, front=len(front))
         if index not in self._begun:
             self._begun.add(index)
-            text = self._front(index) + text
+            text = front + text
             if (opening := self._head.opening(index)) is not None:
                 chunks.append(opening)
-        return [*chunks, self._head.piece(index, text)] if text else chunks
+        return [*chunks, self._head.piece(index, text, logprobs)] if text else chunks
 
     def _end(self, outcome: Outcome) -> list[dict[str, Json]]:
         chunks: list[dict[str, Json]] = []
+        outcome = self._asked.answered(outcome)
         rests = self._pieces.finish()
         for index, reason in enumerate(answers.reasons(outcome)):
-            chunks += [*self._chunks(index, rests[index]), self._head.closing(index, reason)]
+            chunks += self._chunks(index, rests[index])
+            logprobs = self._logprobs.closing(index, front=len(self._front(index)))
+            chunks.append(self._head.closing(index, reason, logprobs))
         if self._head.include_usage:
             chunks.append(self._head.counted(answers.usage(self._ticket.generation, outcome)))
         return chunks

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from collections.abc import Sequence as Seq
 from contextlib import aclosing
 from typing import Final
 
@@ -12,14 +13,15 @@ from fastapi.responses import JSONResponse
 from llama_inference.backends.base import Backend
 from llama_inference.errors import NotFoundError, RequestError
 from llama_inference.logs import request_id
-from llama_inference.protocol import answer, openapi, predict
+from llama_inference.protocol import answer as answers
+from llama_inference.protocol import openapi, predict
 from llama_inference.routes import work
 from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
 from llama_inference.stream import sse
 from llama_inference.stream.pieces import Pieces
 from llama_inference.text.decoding import front_of
-from llama_inference.values import Generation, Json, Outcome, Step
+from llama_inference.values import Generation, Json, Logprob, Outcome, Step
 
 # A name may hold a slash: without a LlamaDeployment it is the repository's.
 PATHS: Final = ("/predict", "/v1/models/{name:path}:predict", "/v1/models/{name:path}/predict")
@@ -36,13 +38,13 @@ def router(serving: Serving) -> APIRouter:
     """Return the predict routes of one server."""
     routes = APIRouter(tags=["predict"])
     errors: dict[int | str, dict[str, Json]] = {
-        key: {**row, "model": answer.Failure} for key, row in work.ERRORS.items()
+        key: {**row, "model": answers.Failure} for key, row in work.ERRORS.items()
     }
     stream: dict[str, Json] = {
         "example": 'data: {"index":0,"text":" 42","token_ids":[29946]}\n\n'
         'data: {"finish_reason":["stop"],"usage":{}}\n\ndata: [DONE]\n\n',
     }
-    success: dict[str, Json] = {"model": answer.Answer, "content": {sse.MEDIA_TYPE: stream}}
+    success: dict[str, Json] = {"model": answers.Answer, "content": {sse.MEDIA_TYPE: stream}}
 
     async def handle(request: Request) -> Response:
         """Continue a prompt, a batch of prompts or a chat."""
@@ -103,14 +105,34 @@ class _Run:
             return self._asked.prompts[number]
         return front_of(self._vocabulary, self._generation.prompts[number])
 
-    def _ending(self, outcome: Outcome) -> answer.Ending:
+    def _ending(self, outcome: Outcome) -> answers.Ending:
         serving = self._serving
-        return answer.ending(self._id, serving.source, serving.progress.commit, self._generation, outcome)
+        return answers.ending(self._id, serving.source, serving.progress.commit, self._generation, outcome)
 
     def answer(self, outcome: Outcome) -> dict[str, Json]:
         """Return the body of the whole answer."""
         texts = [self._front(index) + text for index, text in enumerate(self._pieces.whole(outcome))]
-        return answer.Answer(data=texts, **dict(self._ending(outcome))).model_dump(mode="json")
+        body = answers.Answer(data=texts, **dict(self._ending(outcome)), logprobs=self._told(outcome))
+        return body.model_dump(mode="json", exclude=None if body.logprobs else {"logprobs"})
+
+    def _told(self, outcome: Outcome) -> list[answers.Logprobs] | None:
+        if self._generation.logprobs is None:
+            return None
+        return [
+            answers.Logprobs(
+                tokens=answers.told(self._vocabulary.literal, sequence.token_ids, sequence.logprobs),
+                prompt=self._prompt_told(index, sequence.prompt_logprobs),
+            )
+            for index, sequence in enumerate(outcome.sequences)
+        ]
+
+    def _prompt(self, index: int) -> tuple[int, ...]:
+        return self._generation.prompts[index // self._generation.sequences]
+
+    def _prompt_told(self, index: int, logprobs: Seq[Logprob]) -> list[answers.ToldToken] | None:
+        if self._generation.prompt_logprobs is None:
+            return None
+        return answers.told(self._vocabulary.literal, self._prompt(index), (None, *logprobs))
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Yield the events of a stream.
@@ -127,20 +149,28 @@ class _Run:
         except RequestError as error:
             if not begun:
                 raise
-            yield sse.event(answer.failure(error), name="error")
+            yield sse.event(answers.failure(error), name="error")
             return
         yield sse.DONE
 
     def _steps(self, event: Step | Outcome, begun: set[int]) -> list[dict[str, Json]]:
         if isinstance(event, Step):
-            text = self._pieces.push(event)
+            step = answers.StreamStep(index=event.index, text=self._pieces.push(event), token_ids=list(event.token_ids))
+            if self._generation.logprobs is not None:
+                step.logprobs = answers.told(self._vocabulary.literal, event.token_ids, event.logprobs)
             if event.index not in begun:
                 begun.add(event.index)
-                text = self._front(event.index) + text
-            return [_step(event.index, text, event.token_ids)]
-        steps = [_step(index, text, ()) for index, text in enumerate(self._pieces.finish()) if text]
+                step.text = self._front(event.index) + step.text
+                step.prompt_logprobs = self._prompt_told(event.index, event.prompt_logprobs)
+            return [_shown(step)]
+        steps = [
+            _shown(answers.StreamStep(index=index, text=text, token_ids=[]))
+            for index, text in enumerate(self._pieces.finish())
+            if text
+        ]
         return [*steps, self._ending(event).model_dump(mode="json")]
 
 
-def _step(index: int, text: str, token_ids: tuple[int, ...]) -> dict[str, Json]:
-    return answer.StreamStep(index=index, text=text, token_ids=list(token_ids)).model_dump()
+def _shown(step: answers.StreamStep) -> dict[str, Json]:
+    asked = {"index", "text", "token_ids", *(("logprobs",) if step.logprobs is not None else ())}
+    return step.model_dump(include=asked | ({"prompt_logprobs"} if step.prompt_logprobs is not None else set()))

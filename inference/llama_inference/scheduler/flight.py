@@ -34,7 +34,7 @@ class Flight:
                 raise report.error
             index = self._jobs[report.job]
             if report.tokens and self.ticket.generation.streamed:
-                steps.append(Step(index, report.tokens))
+                steps.append(Step(index, report.tokens, report.logprobs, report.prompt_logprobs))
             if report.done is not None:
                 del self._jobs[report.job]
                 self._results.update(enumerate(report.done, index))

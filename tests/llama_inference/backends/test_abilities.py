@@ -26,7 +26,7 @@ ASKED: Final[dict[str, Any]] = {
     "forced_eos_token_id": 1, "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1, "decoder_start_token_id": 1,
     "watermarking_config": {"bias": 2.0}, "prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 3,
     "use_cache": False, "cache_implementation": "static", "prefill_chunk_size": 64, "frequency_penalty": 0.5,
-    "presence_penalty": 0.5,
+    "presence_penalty": 0.5, "return_logprobs": True, "top_logprobs": 2,
 }  # fmt: skip
 VLLM = ModelInfo(max_context=256, vocabulary=100, backend="vllm", defaults={"do_sample": True, "typical_p": 0.9})
 TGI = ModelInfo(max_context=256, vocabulary=100, backend="tgi", defaults={"do_sample": True})

@@ -19,6 +19,7 @@ INTEGERS = {
     "num_beams": (1, 16),
     "num_return_sequences": (1, 16),
     "seed": (0, 2**63 - 1),
+    "top_logprobs": (0, 20),
     "no_repeat_ngram_size": (0, 4096),
     "encoder_no_repeat_ngram_size": (0, 4096),
     "prompt_lookup_num_tokens": (1, 64),
@@ -39,7 +40,10 @@ NUMBERS: dict[str, tuple[list[float], list[float]]] = {  # name → good, bad
     "guidance_scale": ([0, 1.5], [-1]),
     "max_time": ([0.001, 60], [0, 86401]),
 }
-BOOLEANS = ("do_sample", "stream", "return_full_text", "renormalize_logits", "remove_invalid_values", "use_cache")
+BOOLEANS = (
+    "do_sample", "stream", "return_full_text", "return_logprobs", "renormalize_logits", "remove_invalid_values",
+    "use_cache",
+)  # fmt: skip
 TOKENS = ("forced_bos_token_id", "bos_token_id", "pad_token_id", "decoder_start_token_id")
 TOKEN_OR_LIST = ("eos_token_id", "forced_eos_token_id")
 TOKEN_LISTS = ("suppress_tokens", "begin_suppress_tokens")
@@ -65,6 +69,8 @@ DEFAULTS = {
     "stream": False,
     "seed": None,
     "return_full_text": False,
+    "return_logprobs": False,
+    "top_logprobs": None,
 }
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from llama_inference.engine.native.edits import Tokens
 from llama_inference.engine.native.parameters import Beams
 from llama_inference.text.stops import Progress, StopStrings
-from llama_inference.values import FinishReason, Sequence
+from llama_inference.values import FinishReason, Logprob, Sequence
 
 NEVER: Final = np.float32(-1.0e9)  # the score of what is not to be chosen
 Flags: TypeAlias = NDArray[np.bool_]
 Scores: TypeAlias = NDArray[np.float32]
+Trail: TypeAlias = "tuple[Trail, Logprob] | None"  # a beam's log-probabilities, last first: beams share their pasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,13 @@ class Continuations:
         scores: float32 [k], accumulated log-probabilities.
         parents: int64 [k], the beam that each continues.
         tokens: int64 [k], what each appends.
+        logprobs: one for each of those, where they are asked for.
     """
 
     scores: Scores
     parents: Tokens
     tokens: Tokens
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class BeamSearch:
@@ -57,7 +60,10 @@ class BeamSearch:
         self.scores = np.full(how.width, NEVER)
         self.scores[0] = 0  # all beams are equal at first: only one of them may be continued
         self.parents = np.zeros(how.width, np.int64)
-        self._finished: list[tuple[Tokens, FinishReason]] = [(self.tokens[0], FinishReason.LENGTH)] * how.width
+        self._trails: list[Trail] = [None] * how.width
+        self._finished: list[tuple[Tokens, FinishReason, Trail]] = [
+            (self.tokens[0], FinishReason.LENGTH, None)
+        ] * how.width
         self._finished_scores = np.full(how.width, NEVER)
         self._is_finished = np.zeros(how.width, np.bool_)
         self._may_improve = True
@@ -85,11 +91,13 @@ class BeamSearch:
         if read:
             stops |= np.array([progress.taken is not None for progress in read])
         hits = stops | (length >= self._room) | expired
-        self._finish(found, tokens, stops, hits, expired=expired)
+        trails = self._continued(found)
+        self._finish(found, tokens, trails, stops, hits, expired=expired)
         running: Scores = found.scores + hits.astype(np.float32) * NEVER
         best = _top(running, self._how.width)
         self.tokens, self.scores, self.parents = tokens[best], running[best], found.parents[best]
         self._progress = [read[i] for i in best.tolist()] if read else []
+        self._trails = [trails[i] for i in best.tolist()]
         return self._goes_on(length, hits)
 
     def _read(self, found: Continuations) -> list[Progress]:
@@ -99,7 +107,16 @@ class BeamSearch:
         pairs = zip(found.parents.tolist(), found.tokens.tolist(), strict=True)
         return [self._stops.take(self._progress[parent], token) for parent, token in pairs]
 
-    def _finish(self, found: Continuations, tokens: Tokens, stops: Flags, hits: Flags, *, expired: bool) -> None:
+    def _continued(self, found: Continuations) -> list[Trail]:
+        """The trail of each continuation."""
+        if not found.logprobs:
+            return [None] * len(found.tokens)
+        pairs = zip(found.parents.tolist(), found.logprobs, strict=True)
+        return [(self._trails[parent], logprob) for parent, logprob in pairs]
+
+    def _finish(
+        self, found: Continuations, tokens: Tokens, trails: list[Trail], stops: Flags, hits: Flags, *, expired: bool
+    ) -> None:
         """Rank what has just ended with what had ended before."""
         width, early = self._how.width, self._how.early_stopping is True
         ended = hits & (np.arange(len(hits)) < width)  # the others are there to go on with, not to be returned
@@ -112,7 +129,9 @@ class BeamSearch:
         late = FinishReason.TIME if expired else FinishReason.LENGTH
         best = _top(merged, width)
         self._finished = [
-            self._finished[i] if i < width else (tokens[i - width], FinishReason.STOP if stops[i - width] else late)
+            self._finished[i]
+            if i < width
+            else (tokens[i - width], FinishReason.STOP if stops[i - width] else late, trails[i - width])
             for i in best.tolist()
         ]
         self._finished_scores, self._is_finished = merged[best], is_finished[best]
@@ -134,7 +153,15 @@ class BeamSearch:
     def results(self) -> tuple[Sequence, ...]:
         """The best finished sequences, as many as are to be returned."""
         best = self._finished[: self._how.returned]
-        return tuple(Sequence(tuple(tokens.tolist()), reason) for tokens, reason in best)
+        return tuple(Sequence(tuple(tokens.tolist()), reason, _unwound(trail)) for tokens, reason, trail in best)
+
+
+def _unwound(trail: Trail) -> tuple[Logprob, ...]:
+    found: list[Logprob] = []
+    while trail is not None:
+        trail, logprob = trail
+        found.append(logprob)
+    return tuple(reversed(found))
 
 
 def _top(scores: Scores, count: int) -> Tokens:

@@ -1,6 +1,8 @@
 """The engine: it opens jobs, carries out step plans on them, and reports. One thread at a time."""
 
 from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -10,11 +12,13 @@ from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.beams import Continuations
 from llama_inference.engine.native.choosing import NOTHING_LEFT, choose, continue_beams
 from llama_inference.engine.native.jobs import BeamJob, Job, JobSpec, SequenceJob, open_job
-from llama_inference.engine.native.layout import Layout, lay_out
+from llama_inference.engine.native.layout import Layout, Scored, lay_out
+from llama_inference.engine.native.logprobs import Pick, logprobs
 from llama_inference.engine.native.plan import Add, Place, Prefill, Report, SlabShape, StepPlan
 from llama_inference.engine.native.stepper import Stepper
 from llama_inference.engine.native.weights import Weights, pack
 from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError
+from llama_inference.values import Logprob
 
 REFUSED: Final = "this combination of parameters cannot be computed: "
 
@@ -124,7 +128,7 @@ class Engine:
             return []
         for prefill in plan.prefills:
             self._jobs[prefill.job].clock.start()
-        layout, order = lay_out(plan, self._jobs)
+        layout, order, scored = lay_out(plan, self._jobs)
         self._announce(layout)
         logits = self._stepper.carry_out(layout)
         for prefill in plan.prefills:
@@ -133,7 +137,20 @@ class Engine:
             job = self._jobs[number]
             job.kept = job.length if isinstance(job, SequenceJob) else job.entries
         self._count()
-        return [] if logits is None else self._choose(order, logits)
+        if logits is None:
+            return []
+        self._score(scored, logits)
+        return self._choose(order, logits)
+
+    def _score(self, scored: tuple[Scored, ...], logits: Tensor) -> None:
+        """Let jobs take note of how likely the tokens of their prompts are; the last rows of logits are theirs."""
+        first = logits.shape[0] - sum(each.count for each in scored)
+        for each in scored:
+            job = self._jobs[each.job]
+            after = job.spec.prompt[each.first + 1 : each.first + each.count + 1]
+            picks = [Pick(row, token, job.spec.prompt_logprobs or 0) for row, token in enumerate(after)]
+            job.read += logprobs(logits[first : first + each.count], picks)
+            first += each.count
 
     def _choose(self, order: tuple[tuple[int, int], ...], logits: Tensor) -> list[Report]:
         """Let each job that the order names take its rows of logits."""
@@ -152,10 +169,16 @@ class Engine:
             first += count
         reports: list[Report] = []
         if sequences:
+            told = [number for number, job in sequences.items() if job.spec.logprobs is not None]
+            before = _pick(logits, rows, told).clone() if told else logits  # scores are changed in place
             found = choose(_pick(logits, rows, sequences), list(sequences.values()))
-            reports += [_append(*job, token) for job, token in zip(sequences.items(), found, strict=True)]
+            tokens = dict(zip(sequences, found, strict=True))
+            likely = _likely(before, {number: (sequences[number], tokens[number]) for number in told})
+            reports += [_append(*job, tokens[job[0]], likely.get(job[0])) for job in sequences.items()]
         if searches:
-            continued = continue_beams(_pick(logits, rows, searches), list(searches.values()))
+            scores = _pick(logits, rows, searches)
+            continued = continue_beams(scores, list(searches.values()))
+            continued = _told(scores, list(searches.values()), continued)
             reports += [_advance(*job, best) for job, best in zip(searches.items(), continued, strict=True)]
         return reports
 
@@ -167,13 +190,46 @@ def _pick(logits: Tensor, rows: dict[int, list[int]], jobs: Iterable[int]) -> Te
     return logits.index_select(0, torch.tensor(wanted, device=logits.device))
 
 
-def _append(number: int, job: SequenceJob, token: int | None) -> Report:
+def _likely(scores: Tensor, chosen: dict[int, tuple[SequenceJob, int | None]]) -> dict[int, Logprob]:
+    """How likely the chosen tokens were; scores [jobs, vocabulary], in their order."""
+    found = [
+        (number, Pick(row, token, job.spec.logprobs or 0))
+        for row, (number, (job, token)) in enumerate(chosen.items())
+        if token is not None
+    ]
+    values = logprobs(scores, [pick for _, pick in found])
+    return {number: value for (number, _), value in zip(found, values, strict=True)}
+
+
+def _told(scores: Tensor, jobs: Seq[BeamJob], found: Seq[Continuations | None]) -> list[Continuations | None]:
+    """The continuations, with log-probabilities where they are asked for; scores [beams of all jobs, vocabulary]."""
+    told: list[Continuations | None] = []
+    first = 0
+    for job, each in zip(jobs, found, strict=True):
+        top, own = job.spec.logprobs, scores[first : first + job.spec.width]
+        first += job.spec.width
+        if each is None or top is None:
+            told.append(each)
+            continue
+        picks = [Pick(row, token, top) for row, token in zip(each.parents.tolist(), each.tokens.tolist(), strict=True)]
+        told.append(replace(each, logprobs=tuple(logprobs(own, picks))))
+    return told
+
+
+def _append(number: int, job: SequenceJob, token: int | None, likely: Logprob | None) -> Report:
     if token is None:
         return Report(job=number, error=InvalidRequestError(REFUSED + NOTHING_LEFT))
     entries = job.length
-    reason = job.append(token)
-    done = None if reason is None else job.result(reason)
-    return Report(job=number, tokens=(token,), entries=entries, done=done)
+    first = entries == len(job.spec.prompt)
+    reason = job.append(token, likely)
+    return Report(
+        job=number,
+        tokens=(token,),
+        logprobs=() if likely is None else (likely,),
+        prompt_logprobs=tuple(job.read) if first else (),
+        entries=entries,
+        done=None if reason is None else job.result(reason),
+    )
 
 
 def _advance(number: int, job: BeamJob, found: Continuations | None) -> Report:
@@ -184,4 +240,4 @@ def _advance(number: int, job: BeamJob, found: Continuations | None) -> Report:
     except OverflowError:
         message = "length_penalty is too large for outputs of this length"
         return Report(job=number, error=InvalidRequestError(REFUSED + message, param="length_penalty"))
-    return Report(job=number, entries=job.entries, done=None if goes_on else job.search.results())
+    return Report(job=number, entries=job.entries, done=None if goes_on else job.results())

@@ -1,6 +1,6 @@
 """What the engine remembers of each job: its tokens, its chance, where its beams' pasts lie, and when it must end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from llama_inference.engine.native.edits import Tokens
 from llama_inference.engine.native.parameters import Beams, Sampling
 from llama_inference.engine.native.plan import Place
 from llama_inference.text.stops import StopScan, StopStrings
-from llama_inference.values import FinishReason, Sequence
+from llama_inference.values import FinishReason, Logprob, Sequence
 
 SEEDS: Final = 2**63
 
@@ -29,6 +29,7 @@ class JobSpec:
         seed: of everything that is drawn for this job.
         stops: the stop strings, None when there are none.
         clock: of the request, which its jobs share; it starts with the first step of the first.
+        logprobs, prompt_logprobs: as in `values.Generation`.
     """
 
     prompt: tuple[int, ...]
@@ -38,6 +39,8 @@ class JobSpec:
     seed: int = 0
     stops: StopStrings | None = None
     clock: Clock = field(default_factory=lambda: Clock(None))
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     @property
     def width(self) -> int:
@@ -52,6 +55,7 @@ class SequenceJob:
         length: tokens so far, prompt included; entry and position of a token are its number.
         seat: the slot whose mask shows this job's entries, None when none does.
         kept: entries of its slot in use.
+        logprobs: of the output's tokens; read: of the prompt's, but for its first. Both only where asked for.
     """
 
     def __init__(self, spec: JobSpec) -> None:
@@ -59,6 +63,8 @@ class SequenceJob:
         self.clock = spec.clock
         self.seat: Place | None = None
         self.kept = 0
+        self.logprobs: list[Logprob] = []
+        self.read: list[Logprob] = []
         self._tokens = np.empty(spec.max_length, np.int64)
         self.length = len(spec.prompt)
         self._tokens[: self.length] = spec.prompt
@@ -78,8 +84,10 @@ class SequenceJob:
         """The next number in [0, 1) of this job's own chance."""
         return float(torch.rand((), generator=self._generator, dtype=torch.float64))
 
-    def append(self, token: int) -> FinishReason | None:
-        """Take the next token; return why the sequence ends with it, None when it goes on."""
+    def append(self, token: int, likely: Logprob | None = None) -> FinishReason | None:
+        """Take the next token, and how likely it was; return why the sequence ends with it, None when it goes on."""
+        if likely is not None:
+            self.logprobs.append(likely)
         self._tokens[self.length] = token
         self.length += 1
         if self._stops.finds(token) or token in self.spec.sampling.ends:
@@ -90,19 +98,21 @@ class SequenceJob:
 
     def result(self, reason: FinishReason) -> tuple[Sequence, ...]:
         """The finished sequence."""
-        return (Sequence(tuple(self.tokens[len(self.spec.prompt) :].tolist()), reason),)
+        output = tuple(self.tokens[len(self.spec.prompt) :].tolist())
+        return (Sequence(output, reason, tuple(self.logprobs), tuple(self.read)),)
 
 
 class BeamJob:
     """One beam search, and which entries of its slot are the past of which beam.
 
     Entry `len(prompt) + i` is column `i` of the pasts. An entry that is no running beam's past is written anew.
-    `seat` and `kept` are as in `SequenceJob`.
+    `seat`, `kept` and `read` are as in `SequenceJob`.
     """
 
     def __init__(self, spec: JobSpec, how: Beams) -> None:
         self.spec = spec
         self.clock = spec.clock
+        self.read: list[Logprob] = []
         self._how = how
         self.restart()
 
@@ -124,6 +134,10 @@ class BeamJob:
     def tokens(self) -> Tokens:
         """The text to read before the first step, int64 [length]."""
         return np.array(self.spec.prompt, np.int64)
+
+    def results(self) -> tuple[Sequence, ...]:
+        """The finished sequences, best first."""
+        return tuple(replace(sequence, prompt_logprobs=tuple(self.read)) for sequence in self.search.results())
 
     @property
     def entries(self) -> int:

@@ -106,6 +106,15 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """Places of a job's prompt of which the token after each is told: `count` from `first` on."""
+
+    job: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Decoding:
     """One job's rows of a decoding step: what they read, where, and where they write."""
 
@@ -118,11 +127,11 @@ class _Decoding:
     used: int  # entries of the slot in use, these included
 
 
-def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tuple[int, int], ...]]:
+def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tuple[int, int], ...], tuple[Scored, ...]]:
     """Lay out the rows of a step: decoding jobs by their places, then texts; jobs take note of what they write.
 
     Returns: the layout; and the jobs whose next tokens are wanted, each with the number of its logits' rows, in order
-    of those rows.
+    of those rows; and the places of prompts whose rows follow those.
     """
     decoding = [_decoding(number, plan.places[number], jobs[number]) for number in plan.decodes]
     decoding.sort(key=lambda each: each.place)
@@ -139,11 +148,16 @@ def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tupl
     positions = [np.empty(0, np.int64), *(np.full(len(each.tokens), each.position, np.int64) for each in decoding)]
     wanted = list(range(begin))
     segments: list[SegmentLayout] = []
+    scored: list[Scored] = []
+    read: list[int] = []
     for prefill in plan.prefills:
         after = prefill.start + prefill.tokens
         segments.append(SegmentLayout(plan.places[prefill.job], prefill.start, begin, begin + prefill.tokens))
         tokens.append(jobs[prefill.job].tokens[prefill.start : after])
         positions.append(np.arange(prefill.start, after))
+        if (places := _unscored(prefill.job, jobs[prefill.job], prefill.start, after)) is not None:
+            scored.append(places)
+            read += range(begin + places.first - prefill.start, begin + places.first - prefill.start + places.count)
         begin += prefill.tokens
         if prefill.last:
             order.append((prefill.job, 1))
@@ -155,9 +169,18 @@ def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tupl
         positions=np.concatenate(positions),
         groups=tuple(groups),
         segments=tuple(segments),
-        wanted=None if len(wanted) == begin else np.array(wanted, np.int64),
+        wanted=None if len(wanted) == begin and not read else np.array(wanted + read, np.int64),
     )
-    return layout, tuple(order)
+    return layout, tuple(order), tuple(scored)
+
+
+def _unscored(number: int, job: Job, start: int, after: int) -> Scored | None:
+    """The places from `start` to `after` that are asked for and were not scored before; None for none of them."""
+    if job.spec.prompt_logprobs is None:
+        return None
+    first = max(start, len(job.read))
+    count = min(after, len(job.spec.prompt) - 1) - first
+    return Scored(number, first, count) if count > 0 else None
 
 
 def _decoding(number: int, place: Place, job: Job) -> _Decoding:

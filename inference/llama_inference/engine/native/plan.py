@@ -8,7 +8,7 @@ capacity stand side by side in a *slab*, so that one call attends for all of the
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from llama_inference.values import Sequence
+from llama_inference.values import Logprob, Sequence
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,6 +103,8 @@ class Report:
     Attributes:
         job: whose report this is.
         tokens: the new tokens; empty for a beam search, whose tokens are not final.
+        logprobs: one for each of them, where they are asked for.
+        prompt_logprobs: with the first tokens, one for each token of the prompt but its first, where asked for.
         entries: how many entries of its slot are in use.
         done: the finished sequences, best first; None while it goes on.
         error: why it cannot go on; None while it can.
@@ -110,6 +112,8 @@ class Report:
 
     job: int
     tokens: tuple[int, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
+    prompt_logprobs: tuple[Logprob, ...] = ()
     entries: int = 0
     done: tuple[Sequence, ...] | None = None
     error: Exception | None = None

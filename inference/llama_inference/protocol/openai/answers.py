@@ -38,12 +38,14 @@ class Head:
             "choices": choices,
         }
 
-    def whole(self, texts: list[str], reasons: list[str], usage: dict[str, Json]) -> dict[str, Json]:
-        """The answer to a request without a stream: one text and one reason for each choice."""
+    def whole(
+        self, texts: list[str], reasons: list[str], usage: dict[str, Json], logprobs: list[Json]
+    ) -> dict[str, Json]:
+        """The answer to a request without a stream: one text, reason and object of log-probabilities a choice."""
         chat = self.endpoint is Endpoint.CHAT
         choices: list[Json] = [
-            {"index": index, "logprobs": None, "finish_reason": reason, **(_message(text) if chat else {"text": text})}
-            for index, (text, reason) in enumerate(zip(texts, reasons, strict=True))
+            {"index": index, "logprobs": told, "finish_reason": reason, **(_message(text) if chat else {"text": text})}
+            for index, (text, reason, told) in enumerate(zip(texts, reasons, logprobs, strict=True))
         ]
         return {**self._object(self.endpoint.value, choices), "usage": usage}
 
@@ -51,13 +53,13 @@ class Head:
         """The first chunk of a choice; a completion has none."""
         return self._chunk(index, {"role": "assistant", "content": ""}) if self.endpoint is Endpoint.CHAT else None
 
-    def piece(self, index: int, text: str) -> dict[str, Json]:
+    def piece(self, index: int, text: str, logprobs: Json = None) -> dict[str, Json]:
         """A chunk with new text of a choice."""
-        return self._chunk(index, {"content": text} if self.endpoint is Endpoint.CHAT else text)
+        return self._chunk(index, {"content": text} if self.endpoint is Endpoint.CHAT else text, logprobs)
 
-    def closing(self, index: int, reason: str) -> dict[str, Json]:
+    def closing(self, index: int, reason: str, logprobs: Json = None) -> dict[str, Json]:
         """The last chunk of a choice."""
-        return self._chunk(index, {} if self.endpoint is Endpoint.CHAT else "", reason)
+        return self._chunk(index, {} if self.endpoint is Endpoint.CHAT else "", logprobs, reason)
 
     def counted(self, usage: dict[str, Json]) -> dict[str, Json]:
         """The last chunk of a stream that is to count tokens."""
@@ -67,9 +69,9 @@ class Head:
     def _chunk_kind(self) -> str:
         return "chat.completion.chunk" if self.endpoint is Endpoint.CHAT else self.endpoint.value
 
-    def _chunk(self, index: int, content: Json, reason: str | None = None) -> dict[str, Json]:
+    def _chunk(self, index: int, content: Json, logprobs: Json = None, reason: str | None = None) -> dict[str, Json]:
         key = "delta" if self.endpoint is Endpoint.CHAT else "text"
-        choice = {"index": index, key: content, "logprobs": None, "finish_reason": reason}
+        choice = {"index": index, key: content, "logprobs": logprobs, "finish_reason": reason}
         chunk = self._object(self._chunk_kind, [choice])
         if self.include_usage:
             chunk["usage"] = None

@@ -31,12 +31,42 @@ class Message(BaseModel):
     refusal: None
 
 
+class Likely(BaseModel):
+    """A token, its bytes, and the natural logarithm of how likely the model held it."""
+
+    token: str
+    bytes: list[int]
+    logprob: float
+
+
+class Told(Likely):
+    """A token of an answer, and the likeliest ones in its place, best first."""
+
+    top_logprobs: list[Likely]
+
+
+class ChatLogprobs(BaseModel):
+    """What `logprobs` asks for in a chat: one for each token with a text."""
+
+    content: list[Told]
+    refusal: None
+
+
+class TextLogprobs(BaseModel):
+    """What `logprobs` asks for in a completion: lists of equal length; the first token of a prompt has null."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
 class ChatChoice(BaseModel):
     """One of `n` answers to a chat."""
 
     index: int
     message: Message
-    logprobs: None
+    logprobs: ChatLogprobs | None
     finish_reason: Reason
 
 
@@ -45,7 +75,7 @@ class TextChoice(BaseModel):
 
     index: int
     text: str
-    logprobs: None
+    logprobs: TextLogprobs | None
     finish_reason: Reason
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from llama_inference.errors import InvalidRequestError
 from llama_inference.protocol import kinds
 from llama_inference.protocol.kinds import Kind
-from llama_inference.protocol.parameters import MAX_BEAMS, PARAMETERS, REFUSED, Parameter, check, shown
+from llama_inference.protocol.parameters import MAX_BEAMS, MAX_LOGPROBS, PARAMETERS, REFUSED, Parameter, check, shown
 from llama_inference.values import Json
 
 
@@ -72,10 +72,16 @@ FIELDS: Final[Mapping[Endpoint, Mapping[str, Parameter]]] = {
         **SHARED,
         "max_completion_tokens": _row(kinds.integer(1), f"{MAX_TOKENS_TEXT}; by default what the context leaves."),
         "max_tokens": _row(kinds.integer(1), "The older name of max_completion_tokens."),
+        "logprobs": _row(kinds.boolean(), "Tell how likely each token was.", default=False),
+        "top_logprobs": _row(kinds.integer(0, MAX_LOGPROBS), "With logprobs: this many of the likeliest beside it."),
     },
     Endpoint.COMPLETION: {
         **SHARED,
-        "max_tokens": _row(kinds.integer(1), f"{MAX_TOKENS_TEXT}.", 16),
+        "max_tokens": _row(kinds.integer(0), f"{MAX_TOKENS_TEXT}; 0 with echo, to read the prompt alone.", 16),
+        "logprobs": _row(
+            kinds.integer(0, MAX_LOGPROBS),
+            "Tell how likely each token was, with echo the prompt's too, and this many of the likeliest beside it.",
+        ),
         "echo": _row(kinds.boolean(), "Put the prompt in front of the output.", default=False),
         "best_of": _row(kinds.integer(1, MAX_BEAMS), "Only as many as n: all that is generated is returned."),
     },
@@ -89,13 +95,10 @@ WITHOUT_EFFECT: Final = frozenset(
         "prompt_cache_options", "parallel_tool_calls",
     }
 )  # fmt: skip
-_LOGPROBS = "this server does not tell the probabilities of tokens"
 _TOOLS = "this server calls no tools: describe them in the messages, and read the call out of the text"
 _TEXT = "this server takes and returns text"
 _REASONING = "it is for OpenAI's own reasoning models"
 UNSUPPORTED: Final[Mapping[str, tuple[tuple[Json, ...], str]]] = {  # name → values that ask for nothing, reason
-    "logprobs": ((False,), _LOGPROBS),
-    "top_logprobs": ((0,), _LOGPROBS),
     "response_format": (({"type": "text"},), "this server does not bind the output to a format: ask for it in words"),
     "tools": (([],), _TOOLS),
     "tool_choice": (("none",), _TOOLS),
@@ -117,6 +120,7 @@ NOT_HERE: Final[Mapping[str, str]] = {
     "max_new_tokens": OUTPUT_ALONE.format(name="max_new_tokens"),
     "max_length": OUTPUT_ALONE.format(name="max_length"),
     "num_return_sequences": "on this route it is called n",
+    "return_logprobs": "on this route it is called logprobs",
     "return_full_text": "on this route it is called echo, and only /v1/completions has it",
 }
 

@@ -7,7 +7,7 @@ end tokens.
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from llama_inference.backends.abilities import fit
@@ -19,15 +19,17 @@ from llama_inference.protocol.openai import fields, inputs
 from llama_inference.protocol.openai.fields import Endpoint
 from llama_inference.protocol.openai.inputs import Prompt
 from llama_inference.protocol.predict import model_defaults
-from llama_inference.values import Generation, Json, ModelInfo
+from llama_inference.values import FinishReason, Generation, Json, ModelInfo, Outcome, Step
 
 DEFAULTS: Final[Mapping[str, Json]] = {
     "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_beams": 1,
 }  # fmt: skip
 TASTE: Final = frozenset({*generation.SAMPLING, *DEFAULTS, "num_return_sequences"})  # of the model: not taken over
 # Of the deployment: bounds and defaults of /predict, which mean something else here or have a name of their own.
-PREDICTS_OWN: Final = frozenset({"max_new_tokens", "num_beams", "stream", "seed", *fields.NOT_HERE})
-RENAMED: Final = {"stop": "stop_strings", "n": "num_return_sequences", "logit_bias": "sequence_bias"}
+PREDICTS_OWN: Final = frozenset({"max_new_tokens", "num_beams", "stream", "seed", "top_logprobs", *fields.NOT_HERE})
+RENAMED: Final = {
+    "stop": "stop_strings", "n": "num_return_sequences", "logit_bias": "sequence_bias", "logprobs": "return_logprobs",
+}  # fmt: skip
 OF_NO_EFFECT_WHEN_EMPTY: Final = ("presence_penalty", "frequency_penalty", "sequence_bias")
 NEITHER: Final = frozenset(
     {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "echo", "best_of"}
@@ -67,6 +69,20 @@ class OpenAIRequest:
         """The field that holds the input."""
         return "messages" if self.messages else "prompt"
 
+    def taken(self, step: Step) -> Step:
+        """What a caller gets of new tokens: of those that only end the reading of a prompt, none."""
+        return replace(step, token_ids=(), logprobs=()) if self.max_output == 0 else step
+
+    def answered(self, outcome: Outcome) -> Outcome:
+        """What a caller gets of an outcome, see `taken`."""
+        if self.max_output != 0:
+            return outcome
+        nothing = [
+            replace(sequence, token_ids=(), logprobs=(), finish_reason=FinishReason.LENGTH)
+            for sequence in outcome.sequences
+        ]
+        return replace(outcome, sequences=tuple(nothing))
+
 
 def check_model(wire: Mapping[str, Json], name: str) -> None:
     """Refuse a request for another model than the one of this name.
@@ -92,8 +108,9 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
     """
     wire = {name: value for name, value in wire.items() if value is not None}
     given = fields.read(wire, endpoint, model.vocabulary)
-    values = _values(given, model, limits)
+    values = _values(_spelt_out(given), model, limits)
     _check_together(given, values)
+    _check_told(given)
     name, max_output = _max_output(given, endpoint)
     chat = endpoint is Endpoint.CHAT
     return OpenAIRequest(
@@ -108,6 +125,12 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
         echo=given.get("echo", False),
         cut=given.get("stop", ()),
     )
+
+
+def _spelt_out(given: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A completion's logprobs is a number, of tokens beside each; here that is a number of its own, as in a chat."""
+    top = given.get("logprobs")
+    return given if isinstance(top, bool) or top is None else {**given, "logprobs": True, "top_logprobs": top}
 
 
 def _values(given: Mapping[str, Json], model: ModelInfo, limits: Limits) -> dict[str, Json]:
@@ -151,6 +174,16 @@ def _check_together(given: Mapping[str, Json], values: Mapping[str, Json]) -> No
         raise InvalidRequestError(message, param="prompt_lookup_num_tokens")
 
 
+def _check_told(given: Mapping[str, Json]) -> None:
+    """Refuse what would tell nothing."""
+    if given.get("top_logprobs") and not given.get("logprobs"):
+        message = f"top_logprobs is {given['top_logprobs']}: it needs logprobs to be true"
+        raise InvalidRequestError(message, param="top_logprobs")
+    if given.get("max_tokens") == 0 and not given.get("echo"):
+        message = "max_tokens is 0, so that nothing would be answered: it takes 0 with echo alone"
+        raise InvalidRequestError(message, param="max_tokens")
+
+
 def _max_output(given: Mapping[str, Json], endpoint: Endpoint) -> tuple[str | None, int | None]:
     names = [name for name in ("max_completion_tokens", "max_tokens") if name in given]
     if len(names) == 2 and given[names[0]] != given[names[1]]:
@@ -187,9 +220,10 @@ def plan(request: OpenAIRequest, prompts: Seq[Seq[int]]) -> Generation:
         request.values,
         prompts,
         max_tokens=request.room,
-        max_output=request.max_output,
+        max_output=None if request.max_output is None else max(1, request.max_output),
         streamed=request.stream,
         stops_begin_in_prompt=not request.cut,
+        prompt_told=request.echo,
     )
 
 

@@ -44,7 +44,7 @@ class Batch:
             Exception: the executor does not take it, and nothing of it stays.
         """
         number, self._next = self._next, self._next + 1
-        self._planner.add(number, width=job.width, text=job.prompt, most=job.most)
+        self._planner.add(number, width=job.width, text=job.prompt, most=job.most, scored=job.scored)
         try:
             self._executor.open(number, job.spec)
         except BaseException:

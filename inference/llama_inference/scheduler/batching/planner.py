@@ -24,6 +24,7 @@ from llama_inference.scheduler.batching.slabs import Slabs
 
 HEADROOM: Final = 32  # entries for each row that an admitted job gets beyond its text
 WORTH_COPYING: Final = 16  # tokens of a common beginning, below which they are computed again
+SCORED_AT_ONCE: Final = 256  # tokens of a text that are all scored: each has a row of the whole vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class _Job:
     width: int
     most: int  # entries that it may ever need
     text: list[int]  # what a prefill reads
+    scored: bool = False  # whether each token of the text is asked for, so that nothing of it is taken from others
     place: Place | None = None
     filled: int = 0  # tokens of the text whose keys and values are there
     entries: int = 0  # entries in use; 0 while the text is being read
@@ -86,15 +88,15 @@ class Planner:
         """Whether a job of that width, needing at most so many entries, could ever run."""
         return width <= self._budgets.rows and self._slabs.fits(most)
 
-    def add(self, number: int, *, width: int, text: Iterable[int], most: int) -> None:
-        """Let a job wait.
+    def add(self, number: int, *, width: int, text: Iterable[int], most: int, scored: bool = False) -> None:
+        """Let a job wait; `scored` is that of `PlannedJob`.
 
         Raises:
             ValueError: it could never run.
         """
         if not self.fits(width, most):
             raise ValueError(f"a job of {width} rows and up to {most} entries exceeds the budgets")
-        self._jobs[number] = _Job(number, width, most, list(text))
+        self._jobs[number] = _Job(number, width, most, list(text), scored)
         insort(self._waiting, number)
 
     def remove(self, number: int) -> None:
@@ -180,7 +182,7 @@ class Planner:
             if rows + job.width > self._budgets.rows:
                 return
             needed = max(job.wanted, len(job.text) + job.width * HEADROOM)
-            before = self._kept.best(job.text, WORTH_COPYING)
+            before = None if job.scored else self._kept.best(job.text, WORTH_COPYING)
             place = self._take(job, min(needed, job.most), before)
             if place is None:
                 return
@@ -217,6 +219,8 @@ class Planner:
 
     def _same_beginning(self, job: _Job) -> tuple[int, int] | None:
         """The running job that shares the longest beginning with this one, and how long it is."""
+        if job.scored:
+            return None
         best, donor = WORTH_COPYING - 1, None
         for number in self._running:
             if number == job.number:
@@ -245,6 +249,6 @@ class Planner:
         for job in running:
             if job.decodes or job.waits_for is not None or not left:
                 continue
-            tokens = min(left, len(job.text) - job.filled)
+            tokens = min(left, len(job.text) - job.filled, SCORED_AT_ONCE if job.scored else left)
             yield Prefill(job.number, job.filled, tokens, last=job.filled + tokens == len(job.text))
             left -= tokens

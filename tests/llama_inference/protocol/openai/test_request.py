@@ -150,9 +150,7 @@ def test_what_has_no_effect_is_taken() -> None:
 @pytest.mark.parametrize(
     ("given", "param", "words"),
     [
-        ({"logprobs": True}, "logprobs", "probabilities"),
-        ({"logprobs": 0}, "logprobs", "probabilities"),
-        ({"top_logprobs": 2}, "top_logprobs", "probabilities"),
+        ({"logprobs": 21}, "logprobs", "from 0 to 20"),
         ({"response_format": {"type": "json_object"}}, "response_format", "ask for it in words"),
         ({"tools": [{"type": "function"}]}, "tools", "calls no tools"),
         ({"tool_choice": "auto"}, "tool_choice", "calls no tools"),
@@ -166,7 +164,7 @@ def test_what_has_no_effect_is_taken() -> None:
         ({"n": 2, "temperature": 0}, "n", "temperature above 0"),
         ({"n": 3, "num_beams": 2}, "n", "more than the 2"),
         ({"presence_penalty": 2.5}, "presence_penalty", "at most 2"),
-        ({"max_tokens": 0}, "max_tokens", "from 1"),
+        ({"max_tokens": 0}, "max_tokens", "with echo alone"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
         ({"logit_bias": {"50": 1}}, "logit_bias", "0 to 49"),
         (
@@ -193,6 +191,22 @@ def test_what_has_no_effect_is_taken() -> None:
 def test_what_cannot_be_had_is_refused_with_its_reason(given: dict[str, Any], param: str, words: str) -> None:
     """Naming the field, and what would work."""
     found, message = refusal(given)
+    assert found == param
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "words"),
+    [
+        ({"logprobs": 5}, "logprobs", "true or false"),
+        ({"top_logprobs": 2}, "top_logprobs", "needs logprobs to be true"),
+        ({"top_logprobs": 2, "logprobs": False}, "top_logprobs", "needs logprobs to be true"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "from 0 to 20"),
+    ],
+)
+def test_a_chats_log_probabilities_are_asked_for_in_two_fields(given: dict[str, Any], param: str, words: str) -> None:
+    """Whether, and how many beside each; a completion has one number for both."""
+    found, message = refusal(given, of=chat)
     assert found == param
     assert words in message
 
