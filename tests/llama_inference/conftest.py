@@ -72,6 +72,14 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def llama_2_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model like Llama 2, whose tokenizer writes rare characters in bytes."""
+    from tests.support import llama2_like  # noqa: PLC0415 - torch takes seconds, which only slow tests pay
+
+    return llama2_like.build(tmp_path_factory.mktemp("llama2") / "model")
+
+
+@pytest.fixture(scope="session")
 def reference(tiny_dir: Path) -> "Reference":
     """Transformers itself, on the same weights."""
     from tests.support.tiny_llama import Reference  # noqa: PLC0415

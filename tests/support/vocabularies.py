@@ -37,6 +37,11 @@ def words(count: int, seed: int = 1) -> Iterator[str]:
         yield " ".join(language[int(len(language) * chance.random() ** 3)] for _ in range(12)) + chance.choice(".,!?")
 
 
+def _corpus(size: int) -> Iterator[str]:
+    """As much as a vocabulary of that size is learnt from."""
+    return words(min(20_000, 2 * size))
+
+
 @cache
 def _merged(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A vocabulary of metaspace BPE and its merges, the special tokens and the bytes first."""
@@ -45,7 +50,7 @@ def _merged(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=[*SPECIAL, *BYTES], show_progress=False, limit_alphabet=600
     )
-    bpe.train_from_iterator(words(20_000), trainer)
+    bpe.train_from_iterator(_corpus(size), trainer)
     return bpe.get_vocab(), [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
 
 
@@ -62,7 +67,7 @@ def byte_level(size: int = SIZE) -> PreTrainedTokenizerFast:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(words(20_000), trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet))
+    bpe.train_from_iterator(_corpus(size), trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet))
     bpe.add_tokens(["<think>", "a token with spaces"])  # not special: they are shown
     return _wrapped(bpe)
 
@@ -103,7 +108,7 @@ def with_suffixes(size: int = SIZE) -> PreTrainedTokenizerFast:
     bpe.pre_tokenizer = pre_tokenizers.Whitespace()
     bpe.decoder = decoders.BPEDecoder(suffix="</w>")
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=SPECIAL, end_of_word_suffix="</w>")
-    bpe.train_from_iterator(words(20_000), trainer)
+    bpe.train_from_iterator(_corpus(size), trainer)
     return _wrapped(bpe)
 
 
