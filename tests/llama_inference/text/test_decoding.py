@@ -69,6 +69,7 @@ def test_bytes_that_become_no_character_are_shown_as_they_come() -> None:
     """The report: a model that writes continuation bytes for ever was silent, at a cost that grew with each."""
     assert pieces(b"\x80" * 5) == [REPLACEMENT] * 5 + [""]
     assert pieces(b"\xe4\xe4\xe4") == ["", REPLACEMENT, REPLACEMENT, REPLACEMENT]
+    assert pieces(b"\xed\xa0") == ["", REPLACEMENT * 2, ""], "half of a surrogate pair is no beginning of a character"
 
 
 def test_invalid_bytes_do_not_swallow_what_follows() -> None:
