@@ -15,6 +15,7 @@ from llama_operator.cluster.permissions import PERMISSIONS
 from llama_operator.spec import reference as fields
 from llama_operator.spec.crd import crd
 from llama_operator.status import reference as conditions
+from llama_packages import reference as packages
 from tools import kubectl_reference
 from tools.helm import helm
 
@@ -62,6 +63,7 @@ OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/llamadeployment.md": fields.markdown,
     "docs/conditions.md": conditions.markdown,
     "docs/kubectl-llama-reference.md": kubectl_reference.markdown,
+    "docs/packages.md": lambda: packages.written((ROOT / "docs" / "packages.md").read_text()),
     "manifests/install.yaml": install_manifest,
 }
 

@@ -14,6 +14,15 @@ class SpecError(LlamaOperatorError):
         self.field = field
 
 
+class PackageError(SpecError):
+    """The package that a resource names cannot be served: shown in status, looked at again, for it may change."""
+
+    def __init__(self, reason: str, field: str, message: str) -> None:
+        """Keep the reason, one of `status.reason.Reason`."""
+        super().__init__(field, message)
+        self.reason = reason
+
+
 class ClusterError(LlamaOperatorError):
     """The API server refused or failed: retried with backoff."""
 

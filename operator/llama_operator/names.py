@@ -94,6 +94,14 @@ ANNOTATION_PODS: Final = f"{GROUP}/pods"
 ANNOTATION_STARTUP: Final = f"{GROUP}/startup-seconds"
 """On the same, by the operator: how long the last start took."""
 
+PACKAGE_CONTAINER: Final = "package"
+LAY_OUT: Final = "lay-out"
+PACKAGE_TOOLS: Final = "package-tools"
+ENVIRONMENT_COMPONENT: Final = "environment"
+ENVIRONMENT_PREFIX: Final = "env-"
+PACKAGE_RUN_DIR: Final = "/run/package"
+ENVIRONMENT_DIR: Final = "/environment"
+
 DEFAULT_TOKEN_SECRET: Final = "hf-access-token"  # noqa: S105  (a Secret's name, not its content)
 DEFAULT_TOKEN_KEY: Final = "hf_access_token"  # noqa: S105
 
@@ -135,6 +143,10 @@ class Env(StrEnum):
     NODE_RANK = "LLAMA_INFERENCE_NODE_RANK"
     LEADER_ADDRESS = "LLAMA_INFERENCE_LEADER_ADDRESS"
     GOLDEN_PROMPTS = "LLAMA_INFERENCE_GOLDEN_PROMPTS"
+    PACKAGE_DIR = "LLAMA_INFERENCE_PACKAGE_DIR"
+    PACKAGE_DIGEST = "LLAMA_INFERENCE_PACKAGE_DIGEST"
+    PACKAGE_CONCURRENCY = "LLAMA_INFERENCE_PACKAGE_CONCURRENCY"
+    PACKAGE_DEVELOPMENT = "LLAMA_INFERENCE_PACKAGE_DEVELOPMENT"
 
 
 def child_labels(name: str) -> dict[str, str]:
@@ -176,6 +188,31 @@ def shared_claim(repo: str, revision: str) -> str:
     """Return the name of the PVC, and of the Job that fills it, for one revision of a repository."""
     words = re.sub("[^a-z0-9]+", "-", repo.rpartition("/")[2].lower()).strip("-")[:32].strip("-")
     return f"{SHARED_PREFIX}{words}-{hashlib.sha256(f'{repo}@{revision}'.encode()).hexdigest()[:10]}"
+
+
+def environment_labels(name: str) -> dict[str, str]:
+    """Return the labels of the pods that make the environment of `name`; they are none of those that serve."""
+    return {
+        LABEL_NAME: APP_NAME,
+        LABEL_COMPONENT: ENVIRONMENT_COMPONENT,
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_DEPLOYMENT: name,
+    }
+
+
+def environment_claim(key: str) -> str:
+    """Return the name of the PVC of the environment with this key, a digest of all that goes into it."""
+    return f"{ENVIRONMENT_PREFIX}{key[:16]}"
+
+
+def environment_job(name: str, key: str) -> str:
+    """Return the name of the Job that makes an environment for `name`: at most the 63 characters of a label."""
+    return f"{name[:47].rstrip('-')}-env-{key[:10]}"
+
+
+def environment_policy(name: str) -> str:
+    """Return the name of the NetworkPolicy of that Job."""
+    return f"{name}-environment"
 
 
 def gateway(name: str) -> str:

@@ -22,6 +22,19 @@ def _list(written: object) -> object:
     return tuple(cast("list[Any]", found))
 
 
+def _object(written: object) -> object:
+    """Read a JSON object of texts, likewise."""
+    if not isinstance(written, str):
+        return written
+    try:
+        found = json.loads(written)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError('write a JSON object, such as {"3.11": "python:3.11-slim"}')  # noqa: TRY004
+    return cast("dict[str, Any]", found)
+
+
 Namespace = Annotated[str, StringConstraints(pattern="^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
@@ -42,6 +55,21 @@ class Settings(BaseSettings):
         default=True,
         description="Whether models may sleep. If not, the operator neither reads nor writes Roles, RoleBindings and "
         "Leases of gateways.",
+    )
+    package_builder_image: str = Field(
+        default="llama-operator/package-builder:0.1.0", description="Image that makes environments of packages."
+    )
+    package_images: Annotated[dict[str, str], NoDecode, BeforeValidator(_object)] = Field(
+        default={f"3.{minor}": f"python:3.{minor}-slim" for minor in range(9, 15)},
+        description="JSON object, Python version → image that packages of that Python run in.",
+    )
+    package_index_url: str | None = Field(
+        default=None, description="Package index for a package that names none; unset: PyPI."
+    )
+    package_wheelhouse_claim: str | None = Field(
+        default=None,
+        description="PersistentVolumeClaim with wheels for environments, in the namespace of each LlamaDeployment with "
+        "a package; without an index beside it none is asked.",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When kubelets pull the images of pods."

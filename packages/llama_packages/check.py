@@ -159,6 +159,8 @@ def _kinds(config: Config) -> Iterator[tuple[str, str]]:
     for name in ("resources", "runtime", "build", "secrets", "environment_variables", "model_metadata"):
         if config.get(name) is not None and not isinstance(config[name], Mapping):
             yield name, "is no object: write its fields below it"
+    if str(config.get("requirements_file") or "").endswith("uv.lock"):
+        yield "requirements_file", "is uv.lock: name the pyproject.toml beside it, or a requirements.txt"
     for name in ("requirements", "external_data"):
         if config.get(name) is not None and not isinstance(config[name], list):
             yield name, "is no list: write each on a line of its own, after a hyphen"

@@ -12,12 +12,15 @@ from llama_operator.cluster.nodes import Nodes
 from llama_operator.cluster.resources import (
     CHILDREN,
     CLAIM,
+    CONFIG_MAP,
     EVENT,
     JOB,
     LLAMA,
     OPTIONAL,
+    PACKAGES,
     POD,
     REPLICA_SET,
+    REVISION,
     SECRET,
     Resource,
     child_kinds,
@@ -28,11 +31,14 @@ from llama_operator.cluster.startup import StartupReports
 from llama_operator.cluster.usage import Usages
 from llama_operator.plan.cost import cost_of, is_due
 from llama_operator.plan.observed import Key, NodeOffer, Object, Observed, Ref, SecretFact, ref_of
+from llama_operator.plan.package import config_map_ref, wanted_secrets
 from llama_operator.plan.sleep import is_asked
 from llama_operator.plan.source import claims_of, secrets_of
 from llama_operator.plan.wanted import named_refs
+from llama_operator.spec.package import Package
 
 _MOST_EVENTS: Final = 50
+_SHARED: Final = (names.SHARED_PREFIX, names.ENVIRONMENT_PREFIX)
 
 
 class Observer:
@@ -69,7 +75,14 @@ class Observer:
         return await self._cluster.get(LLAMA, key.namespace, key.name)
 
     async def observe(
-        self, key: Key, body: Object, secret: str | None, api_keys: str | None = None, *, shared: bool = False
+        self,
+        key: Key,
+        body: Object,
+        secret: str | None,
+        api_keys: str | None = None,
+        *,
+        shared: bool = False,
+        package: Package | None = None,
     ) -> Observed:
         """Return everything about a LlamaDeployment.
 
@@ -79,16 +92,21 @@ class Observer:
             secret: the name of its token Secret; nothing of it is kept but the names of its keys.
             api_keys: the selector of the Secrets with its API keys; None if there is none.
             shared: whether its cache is shared, so that those of the namespace are looked at.
+            package: the package that it serves; of its Secrets too nothing is kept but the names of their keys.
         """
         kinds = await self._kinds.served()
         own, (pods, gateways), fact, key_secrets, caches, downloads = await asyncio.gather(
-            self._children(key, body, kinds, api_keys),
+            self._children(key, body, (*kinds, *PACKAGES) if package is not None else kinds, api_keys),
             self._pods(key, gateways=api_keys is not None and is_asked(body)),
             self._secret(key, secret),
             self._key_secrets(key, api_keys),
-            self._shared(key, wanted=shared),
-            self._downloads(key, wanted=shared),
+            self._shared(key, wanted=shared or package is not None),
+            self._downloads(key, wanted=shared, made=package is not None),
         )
+        package_secrets: tuple[SecretFact, ...] = ()
+        if package is not None:
+            own = {**own, **await self._packages(key, package, own)}
+            package_secrets = await self._package_secrets(key, package, own)
         if api_keys is None and (_mounted_keys(key, own) or _may_have_had_keys(body, own)):
             own = {**own, **await self._compiled_keys(key)}
         if not shared and _named_shared(own):
@@ -122,6 +140,7 @@ class Observer:
             routed=routed,
             secret=fact,
             key_secrets=key_secrets,
+            package_secrets=package_secrets,
             nodes=nodes,
             events=(*warnings, *pulls),
         )
@@ -151,14 +170,33 @@ class Observer:
         if not wanted:
             return {}
         found = await self._cluster.list(CLAIM, key.namespace)
-        claims = {ref_of(obj): obj for obj in found if obj["metadata"]["name"].startswith(names.SHARED_PREFIX)}
-        jobs = await asyncio.gather(*(self._cluster.get(JOB, key.namespace, ref.name) for ref in claims))
+        claims = {ref_of(obj): obj for obj in found if obj["metadata"]["name"].startswith(_SHARED)}
+        models = [ref for ref in claims if ref.name.startswith(names.SHARED_PREFIX)]
+        jobs = await asyncio.gather(*(self._cluster.get(JOB, key.namespace, ref.name) for ref in models))
         return claims | {ref_of(job): job for job in jobs if job is not None}
 
-    async def _downloads(self, key: Key, *, wanted: bool) -> tuple[Object, ...]:
-        if not wanted:
+    async def _downloads(self, key: Key, *, wanted: bool, made: bool = False) -> tuple[Object, ...]:
+        """Return the pods that fill shared caches, or those that make the environment of a package."""
+        if not (wanted or made):
             return ()
-        return tuple(await self._cluster.list(POD, key.namespace, labels=names.shared_labels()))
+        labels = names.environment_labels(key.name) if made else names.shared_labels()
+        return tuple(await self._cluster.list(POD, key.namespace, labels=labels))
+
+    async def _packages(self, key: Key, package: Package, own: Mapping[Ref, Object]) -> dict[Ref, Object]:
+        """Return the ConfigMaps of its package, and of those that may be gone back to, which have no label of ours."""
+        rows: list[Mapping[str, Any]] = [
+            (obj.get("data") or {}).get("spec") or {} for ref, obj in own.items() if ref.kind == REVISION.kind
+        ]
+        named = {package.config_map, *((row.get("package") or {}).get("configMap") for row in rows)} - {None}
+        others = [name for name in sorted(map(str, named)) if config_map_ref(name) not in own]
+        found = await asyncio.gather(*(self._cluster.get(CONFIG_MAP, key.namespace, name) for name in others))
+        return {ref_of(obj): obj for obj in found if obj is not None}
+
+    async def _package_secrets(self, key: Key, package: Package, own: Mapping[Ref, Object]) -> tuple[SecretFact, ...]:
+        held = own.get(config_map_ref(package.config_map or ""))
+        secrets = sorted({row.secret for row in wanted_secrets(package, held)})
+        found = await asyncio.gather(*(self._secret(key, name) for name in secrets))
+        return tuple(fact for fact in found if fact is not None)
 
     async def _pods(self, key: Key, *, gateways: bool) -> tuple[Sequence[Object], Sequence[Object]]:
         """Return the pods, and the gateway's where they are asked for."""

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from llama_operator.cluster.resources import (
     EVENT,
-    JOB,
     LEASE,
     LIMIT_RANGE,
     LLAMA,
     NODE,
     OPTIONAL,
+    PACKAGES,
     POD,
     QUOTA,
     REPLICA_SET,
@@ -38,7 +38,7 @@ PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
         # An object that is applied and does not exist yet needs create as well as patch.
         *(_rule(child, *_READ, "create", "patch", "delete") for child in child_kinds(gateway=False)),
         *(_rule(child, "get", "list", "create", "patch", "delete") for child in OPTIONAL),
-        _rule(JOB, "get", "create", "patch", "delete"),
+        *(_rule(kind, "get", "list", "create", "patch", "delete") for kind in PACKAGES),
         _rule(POD, "list", "watch", "patch"),
         _rule(REPLICA_SET, "list"),
         _rule(QUOTA, "list", "watch"),

@@ -43,6 +43,7 @@ SERVICE: Final = Resource("v1", "Service", "services")
 SERVICE_ACCOUNT: Final = Resource("v1", "ServiceAccount", "serviceaccounts")
 CLAIM: Final = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD: Final = Resource("v1", "Pod", "pods")
+CONFIG_MAP: Final = Resource("v1", "ConfigMap", "configmaps")
 SECRET: Final = Resource("v1", "Secret", "secrets")
 EVENT: Final = Resource("v1", "Event", "events")
 NODE: Final = Resource("v1", "Node", "nodes", namespaced=False)
@@ -83,12 +84,15 @@ def child_kinds(*, gateway: bool) -> tuple[Resource, ...]:
     return CHILDREN if gateway else tuple(kind for kind in CHILDREN if kind not in SLEEP)
 
 
+PACKAGES: Final = (CONFIG_MAP, JOB)
+"""Kinds that a plan for a package applies and prunes besides; they are not watched."""
+
 OPTIONAL: Final = (SERVICE_MONITOR, LEADER_WORKER_SET)
 """Kinds of other projects that a plan applies and prunes where the cluster knows them; they are not watched."""
 
 _BY_KIND: Final[Mapping[tuple[str, str], Resource]] = {
     (resource.api_version, resource.kind): resource
-    for resource in (*CHILDREN, *OPTIONAL, LLAMA, JOB, POD, SECRET, EVENT, NODE)
+    for resource in (*CHILDREN, *PACKAGES, *OPTIONAL, LLAMA, POD, SECRET, EVENT, NODE)
 }
 
 

@@ -31,7 +31,7 @@ class _Part(BaseModel):
 
 
 class _Stage(_Part):
-    name: Literal["Resolve", "Download", "Load", "WarmUp", "Golden"]
+    name: Literal["Environment", "Resolve", "Download", "Load", "WarmUp", "Golden"]
     state: Literal["pending", "running", "done", "failed"]
     started: Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))] | None = None
     seconds: _Amount | None = None

@@ -13,14 +13,15 @@ from llama_operator.cluster.observe import Observer
 from llama_operator.cluster.storms import StormLimit
 from llama_operator.cluster.surveyor import Surveyor
 from llama_operator.cluster.vigil import Vigil
-from llama_operator.errors import ClusterError, NamespaceTerminatingError, SpecError
+from llama_operator.errors import ClusterError, NamespaceTerminatingError, PackageError, SpecError
 from llama_operator.handlers.cost_metrics import CostMetrics
 from llama_operator.handlers.startup_metrics import StartupMetrics
+from llama_operator.plan import package
 from llama_operator.plan.build import build_plan
 from llama_operator.plan.diff import content
 from llama_operator.plan.groups import as_groups, as_seen
 from llama_operator.plan.observed import Key, Object, Observed, Outcome, Plan, PreflightResult, Ref, Report
-from llama_operator.plan.settings import PlanSettings
+from llama_operator.plan.settings import PackageSettings, PlanSettings
 from llama_operator.plan.sleep import as_allowed, at_rest
 from llama_operator.plan.source import is_shared, token_secret
 from llama_operator.preflight import token
@@ -96,8 +97,15 @@ class Reconciler:
             return seen, report(error, seen, None, None)
         selector = spec.auth.api_key_secret_selector
         keys = selector.written() if selector else None
-        seen = await self.observer.observe(key, body, token_secret(spec)[0], keys, shared=is_shared(spec))
+        seen = await self.observer.observe(
+            key, body, _secret_of(spec), keys, shared=is_shared(spec), package=spec.package
+        )
         seen = replace(seen, settled=frozenset(self._settled(seen)))
+        try:
+            spec = package.resolve(spec, seen, self.settings.packages)
+        except PackageError as error:
+            self.vigil.awaits(key)
+            return seen, report(error, seen, None, None)
         spec = at_rest(as_allowed(spec, self.settings), seen)
         return seen, await self._act(spec, seen, as_seen(spec, seen), begun)
 
@@ -160,6 +168,11 @@ class Reconciler:
         return result
 
 
+def _secret_of(spec: LlamaDeploymentSpec) -> str | None:
+    """Return the Secret with the Hub token; a package's are looked at by their names."""
+    return None if spec.package is not None else token_secret(spec)[0]
+
+
 def plan_settings(settings: Settings) -> PlanSettings:
     """Return the part of the operator's settings that ends up in objects."""
     return PlanSettings(
@@ -172,4 +185,10 @@ def plan_settings(settings: Settings) -> PlanSettings:
         namespace=settings.lease_namespace,
         stall_seconds=settings.stall_seconds,
         recheck_seconds=settings.recheck_seconds,
+        packages=PackageSettings(
+            builder_image=settings.package_builder_image,
+            images=settings.package_images,
+            index_url=settings.package_index_url,
+            wheelhouse_claim=settings.package_wheelhouse_claim,
+        ),
     )

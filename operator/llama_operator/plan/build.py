@@ -9,7 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from llama_operator import names
-from llama_operator.plan import budget, gateway, monitoring, network, objects, revisions, sharing, sleep, source
+from llama_operator.plan import (
+    budget,
+    environment,
+    gateway,
+    monitoring,
+    network,
+    objects,
+    package,
+    revisions,
+    sharing,
+    sleep,
+    source,
+)
 from llama_operator.plan import keys as api_keys
 from llama_operator.plan.claims import claimed
 from llama_operator.plan.diff import changed, differs, stamped
@@ -48,14 +60,19 @@ def build_plan(
     checked = preflight or PreflightResult()
     wanted, after = advanced(spec, seen, settings, checked, before)
     keys = api_keys.compiled(seen.key_secrets) if seen.key_secrets is not None else None
-    loaded = _loaded(spec, seen, checked, before)
+    loaded = _loaded(spec, seen, settings, checked, before)
     size = checked.model_bytes if before.keep is None else None
     cache = tuple(_cache(loaded, seen, settings, wanted.template, model_bytes=size)) if loaded else ()
+    filler = next((obj for obj in cache if obj["kind"] == "Job"), None)
     account, *around = map(stamped, _parts(spec, seen, settings, keys))
     policies = map(stamped, _policies(*(loaded or (spec, "")), seen, settings))
-    parts = (account, *policies, *cache, *around)
+    parts = (account, *policies, *cache, *around, *map(stamped, package.adopted(loaded[0] if loaded else spec, seen)))
     workload = stamped(deployment(spec, seen, wanted, before))
-    waits = sharing.waits(cache, seen)
+    waits = (
+        sharing.waits(cache, seen)
+        if package.of(spec) is None
+        else loaded is not None and environment.waits(loaded[0], seen, filler)
+    )
     foreign = tuple(ref for ref in map(ref_of, (*parts, workload)) if is_foreign(ref, seen))
     missing = tuple(ref for ref in map(ref_of, (*parts, workload)) if ref.kind in OPTIONAL_KINDS - seen.kinds)
     new = tuple(claimed((*parts, workload), seen))
@@ -73,6 +90,7 @@ def build_plan(
     mounting = (*seen.pods, *_templates(seen, wanted, known))
     mounted = {name for pod in mounting for name in source.claims_of(pod)}
     secrets = {Ref("v1", "Secret", name) for pod in mounting for name in source.secrets_of(pod)}
+    packages = set(package.kept(known.revisions))
     return Plan(
         desired=desired,
         apply=tuple(
@@ -87,11 +105,12 @@ def build_plan(
             )
         ),
         prune=(
-            *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted), *secrets}),
-            *(ref_of(obj) for obj in cache if obj["kind"] == "Job" and not foreign and sharing.outdated(obj, seen)),
+            *_unwanted(seen, {*map(ref_of, desired), *map(sharing.claim_ref, mounted), *secrets, *packages}),
+            *(ref_of(obj) for obj in cache if _is_outdated(obj, seen) and not foreign),
         ),
         release=tuple(sharing.left_behind(seen, mounted | {ref_of(obj).name for obj in desired})),
         cache=cache[0]["metadata"]["name"] if cache else None,
+        filler=filler["metadata"]["name"] if filler is not None else None,
         waits=waits,
         foreign=foreign,
         missing=missing,
@@ -112,11 +131,13 @@ def _changed(desired: tuple[Object, ...], seen: Observed) -> Iterator[str]:
 
 
 def _loaded(
-    spec: LlamaDeploymentSpec, seen: Observed, preflight: PreflightResult, rollout: Rollout
+    spec: LlamaDeploymentSpec, seen: Observed, settings: PlanSettings, preflight: PreflightResult, rollout: Rollout
 ) -> tuple[LlamaDeploymentSpec, str] | None:
     """Return the spec with the model that the pods are to load, and its revision; None if pods go back to no cache."""
     if rollout.keep is None:
         return spec, to_load(spec, seen, preflight)
+    if package.of(spec) is not None:
+        return package.as_loaded(spec, seen, settings.packages, rollout.keep.spec)
     return source.as_loaded(spec, seen.key.name, rollout.keep.template)
 
 
@@ -130,7 +151,9 @@ def _cache(
 ) -> Iterator[dict[str, Any]]:
     """Yield the volume that the model is kept in, stamped, and the Job that fills one that is shared."""
     spec, revision = loaded
-    if source.is_shared(spec):
+    if (served := package.of(spec)) is not None:
+        yield from environment.parts(spec, seen, served, template, settings)
+    elif source.is_shared(spec):
         yield sharing.claim(spec, seen, revision, model_bytes=model_bytes)
         endpoint = spec.model.endpoint or settings.hub_endpoint
         if found := sharing.job(spec, seen, revision, template, endpoint):
@@ -138,6 +161,11 @@ def _cache(
     elif spec.model.source == "hub":
         live = seen.children.get(wanted_refs(seen.key).cache)
         yield stamped(objects.cache(spec, seen.key, seen.body, live, model_bytes=model_bytes))
+
+
+def _is_outdated(obj: Object, seen: Observed) -> bool:
+    """Whether a Job that several share must give way to this one."""
+    return obj["kind"] == "Job" and sharing.is_shared(obj) and sharing.outdated(obj, seen)
 
 
 def _templates(seen: Observed, wanted: Revision, rollout: Rollout) -> Iterator[Object]:
@@ -175,6 +203,8 @@ def _policies(
         yield network.gateway_policy(spec, key, owner, settings)
     if source.is_shared(spec):
         yield network.download_policy(spec, key, owner, settings, revision)
+    if (served := package.of(spec)) is not None and served.environment_key is not None:
+        yield network.environment_policy(spec, key, owner, settings, served)
 
 
 def _predict_service(spec: LlamaDeploymentSpec, seen: Observed) -> dict[str, Any]:

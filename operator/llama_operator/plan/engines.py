@@ -47,9 +47,13 @@ class Engine:
     beside: Callable[[LlamaDeploymentSpec], Container] | None = None
 
 
+_PACKAGE: Final = Engine(has_model=False, env={})
+"""A package brings its own code; `plan.package_pods` says what it adds to the pod."""
+
+
 def of(spec: LlamaDeploymentSpec) -> Engine:
     """Return the row of the engine that a spec names."""
-    return ENGINES[spec.engine.name]
+    return ENGINES[spec.engine.name] if spec.package is None else _PACKAGE
 
 
 def requests(spec: LlamaDeploymentSpec) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from llama_operator import names
 from llama_operator.plan import source
 from llama_operator.plan.objects import metadata
 from llama_operator.plan.observed import Key, Object
+from llama_operator.plan.package import Resolved
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.survey import PUBLIC_HUB
 from llama_operator.spec.model import LlamaDeploymentSpec
 
+PUBLIC_INDEX: Final = "https://pypi.org/simple"
 _NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """Kubernetes itself puts this label on every namespace."""
 _JOB_NAME: Final = "batch.kubernetes.io/job-name"
@@ -40,7 +42,7 @@ def policy(spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSet
             "podSelector": {"matchLabels": names.pod_selector(key.name)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": _callers(spec, key, settings),
-            "egress": [*_ways_out(spec, settings, asks_hub=source.asks_hub(spec)), *ranks],
+            "egress": [*_ways_out(spec, settings, asks_hub=source.asks_hub(spec) or spec.package is not None), *ranks],
         },
     }
 
@@ -62,6 +64,26 @@ def download_policy(
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [_operator(settings)],
             "egress": _ways_out(spec, settings, asks_hub=True),
+        },
+    }
+
+
+def environment_policy(
+    spec: LlamaDeploymentSpec, key: Key, owner: Object, settings: PlanSettings, package: Resolved
+) -> dict[str, Any]:
+    """Return the NetworkPolicy of the Job that makes a package's environment: DNS and the package index."""
+    index = package.index_url or settings.packages.index_url
+    wheels = settings.packages.wheelhouse_claim is not None and index is None
+    ways = [] if wheels else [_hub(index or PUBLIC_INDEX)]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(key, names.environment_policy(key.name), owner=owner),
+        "spec": {
+            "podSelector": {"matchLabels": names.environment_labels(key.name)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [_operator(settings)],
+            "egress": [_dns(), *ways, *spec.network_policy.egress],
         },
     }
 
@@ -126,7 +148,7 @@ def _hub(endpoint: str) -> Rule:
     address = _address(host)
     if address is not None:
         return {"to": [{"ipBlock": {"cidr": address}}], "ports": ports}
-    never = _PRIVATE if endpoint == PUBLIC_HUB else _LINK_LOCAL
+    never = _PRIVATE if endpoint in (PUBLIC_HUB, PUBLIC_INDEX) else _LINK_LOCAL
     return {"to": [_any("0.0.0.0/0", never), _any("::/0", never)], "ports": ports}
 
 

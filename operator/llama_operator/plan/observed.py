@@ -93,7 +93,8 @@ class Observed:
     and the Service is seen to lead to none, which is looked at until it is available; `kinds` are the kinds of other
     projects that the cluster knows; `usage` what pods have done, by name, read only when it is to be counted;
     `key_secrets` the Secrets with API keys, None where the spec selects none; `settled` are children that are as their
-    last apply left them, though admission made something else of them than was wanted.
+    last apply left them, though admission made something else of them than was wanted;
+    `package_secrets` what is known of those that a package declares.
     """
 
     key: Key
@@ -109,6 +110,7 @@ class Observed:
     downloads: tuple[Object, ...] = ()
     secret: SecretFact | None = None
     key_secrets: tuple[Object, ...] | None = field(default=None, repr=False)
+    package_secrets: tuple[SecretFact, ...] = ()
     nodes: tuple[NodeOffer, ...] = ()
     events: tuple[Object, ...] = ()
     kinds: frozenset[str] = frozenset()
@@ -174,6 +176,7 @@ class Plan:
     somebody else's object holds: never touched, reported. `missing` are objects of kinds that the cluster does not
     know. `touch` are pods to annotate with a Secret's version so that the kubelet refreshes their volumes: the
     annotations, by pod. `release` are shared objects to let go of, `cache` is the PVC that the model is kept in,
+    or the environment of a package, `filler` the Job that fills it before there are pods,
     `waits` tells that a shared one is yet to be filled, so that no pod is created. `claims` tells whether pods or a
     volume would be created that are not there: what preflight is for; they are in `apply` unless it holds them.
     `rollout` are the rollouts as they are once the plan is carried out. `changed` names the fields that admission
@@ -189,6 +192,7 @@ class Plan:
     touch: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     release: tuple[Ref, ...] = ()
     cache: str | None = None
+    filler: str | None = None
     waits: bool = False
     claims: bool = False
     rollout: Rollout = field(default_factory=Rollout)

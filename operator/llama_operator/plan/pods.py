@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llama_operator import names
 from llama_operator.names import Env
-from llama_operator.plan import engines, gpu, keys, source
+from llama_operator.plan import engines, gpu, keys, package, package_pods, source
 from llama_operator.plan.merge import merge
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.spec.model import LlamaDeploymentSpec
@@ -58,7 +58,7 @@ def _pod(spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settin
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": _beside(spec, settings),
+        "initContainers": _beside(spec, image, settings),
         "containers": [_container(spec, name, image, revision, settings)],
         "volumes": _volumes(spec, name, revision),
         "nodeSelector": scheduling.node_selector,
@@ -73,11 +73,13 @@ def _pod(spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settin
     return {key: value for key, value in pod.items() if value not in (None, {}, [])}
 
 
-def _beside(spec: LlamaDeploymentSpec, settings: PlanSettings) -> list[dict[str, Any]]:
+def _beside(spec: LlamaDeploymentSpec, image: str, settings: PlanSettings) -> list[dict[str, Any]]:
     """Return the program that computes beside the server, where the engine is one, as a sidecar.
 
     It runs from before the server until after it: what the server still works on has its engine to the end.
     """
+    if (served := package.of(spec)) is not None:
+        return package_pods.containers(spec, served, image, engines.requests(spec), settings)
     beside = engines.of(spec).beside
     if beside is None:
         return []
@@ -106,7 +108,9 @@ def _confined() -> dict[str, Any]:
 def _container(
     spec: LlamaDeploymentSpec, name: str, image: str, revision: str, settings: PlanSettings
 ) -> dict[str, Any]:
-    elsewhere = engines.of(spec).beside is not None
+    served = package.of(spec)
+    handover = engines.of(spec).beside is not None
+    elsewhere = handover or served is not None
     container: dict[str, Any] = {
         "name": names.CONTAINER,
         "image": image,
@@ -121,11 +125,11 @@ def _container(
         "readinessProbe": _probe("/readyz", periodSeconds=2, timeoutSeconds=5, failureThreshold=3),
         **_confined(),
         "volumeMounts": [
-            *source.mounts(spec),
+            *(source.mounts(spec) if served is None else package_pods.server_mounts()),
             {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108  (the pod's own)
             {"name": _SHM, "mountPath": "/dev/shm"},  # noqa: S108
             *keys.mounts(spec),
-            *([{"name": engines.HANDOVER, "mountPath": engines.HANDOVER_DIR}] if elsewhere else []),
+            *([{"name": engines.HANDOVER, "mountPath": engines.HANDOVER_DIR}] if handover else []),
         ],
     }
     if spec.engine.args:
@@ -157,7 +161,9 @@ def environment(spec: LlamaDeploymentSpec, name: str, revision: str, settings: P
         Env.GOLDEN_PROMPTS: _golden(spec),
         Env.API_KEYS_DIR: names.KEYS_DIR if keys.required(spec) else None,
     }
-    return {str(key): value for key, value in {**values, **engines.of(spec).env}.items() if value is not None}
+    served = package.of(spec)
+    found = {**values, **engines.of(spec).env} if served is None else package_pods.instead(values, served)
+    return {str(key): value for key, value in found.items() if value is not None}
 
 
 def _golden(spec: LlamaDeploymentSpec) -> str | None:
@@ -176,8 +182,9 @@ def _nodes(spec: LlamaDeploymentSpec) -> dict[Env, str]:
 
 
 def _volumes(spec: LlamaDeploymentSpec, name: str, revision: str) -> list[dict[str, Any]]:
+    served = package.of(spec)
     return [
-        *source.volumes(spec, name, revision),
+        *(source.volumes(spec, name, revision) if served is None else package_pods.volumes(served)),
         {"name": _TMP, "emptyDir": {}},
         {"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}},
         *keys.volumes(spec, name),

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from llama_operator import names
+from llama_operator.plan import package
 from llama_operator.plan.history import Revision, Rollout
 from llama_operator.plan.objects import metadata
 from llama_operator.plan.observed import Key, Object, Observed
@@ -145,7 +146,9 @@ def _bounded(rows: tuple[Revision, ...]) -> tuple[Revision, ...]:
 
 def about_pods(spec: LlamaDeploymentSpec) -> dict[str, Any]:
     """Return what the spec says about pods, without defaults, as it is written."""
-    dump = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    written = package.as_written(spec)
+    hidden = {"model"} if written.package is not None else None
+    dump = written.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=hidden)
     golden = dump.pop("rollout", {}).get("goldenPrompts")
     said = {name: value for name, value in dump.items() if name not in _NOT_OF_PODS}
     return {**said, **({"rollout": {"goldenPrompts": golden}} if golden else {})}

@@ -16,6 +16,7 @@ from llama_operator.plan.diff import differs, digest, stamped
 from llama_operator.plan.observed import Key, Object, Observed, Ref, SecretFact, ref_of
 from llama_operator.plan.quantity import amount
 from llama_operator.plan.sizing import cache_size
+from llama_operator.spec.cache import Cache
 from llama_operator.spec.model import LlamaDeploymentSpec
 
 _NEVER: Final = 2**31 - 1
@@ -57,14 +58,20 @@ def is_complete(job: Object | None) -> bool:
 def claim(
     spec: LlamaDeploymentSpec, seen: Observed, revision: str, *, model_bytes: int | None = None
 ) -> dict[str, Any]:
-    """Return the shared PVC, stamped; the same for everybody who shares it, but for the owner reference.
-
-    Of a live claim class, mode and size stay, unless the spec names a larger size. Once somebody has asked to retain
-    it, nobody owns it any more.
-    """
+    """Return the shared PVC of a model, stamped."""
     name = names.shared_claim(spec.model.repo, revision)
-    wanted, live = spec.cache, seen.children.get(claim_ref(name))
-    size = wanted.size or _size(spec.model.repo, model_bytes, seen)
+    size = _size(spec.model.repo, model_bytes, seen)
+    return volume(spec.cache, seen, name, content=f"{spec.model.repo}@{revision}", size=size)
+
+
+def volume(wanted: Cache, seen: Observed, name: str, *, content: str, size: str) -> dict[str, Any]:
+    """Return a PVC that is shared, stamped: the same for everybody who shares it, but for the owner reference.
+
+    Of a live claim class, mode and size stay, unless the spec names a larger size; `size` is that of a new one where
+    the spec names none. Once somebody has asked to retain it, nobody owns it any more.
+    """
+    live = seen.children.get(claim_ref(name))
+    size = wanted.size or size
     found: dict[str, Any] = {"accessModes": [wanted.access_mode]}
     storage_class = wanted.storage_class_name
     if live is not None:
@@ -74,7 +81,7 @@ def claim(
     if storage_class:
         found["storageClassName"] = storage_class
     found["resources"] = {"requests": {"storage": size}}
-    annotations = {names.ANNOTATION_CONTENT: f"{spec.model.repo}@{revision}"}
+    annotations = {names.ANNOTATION_CONTENT: content}
     retained = wanted.retain or (live is not None and _is_retained(live))
     if retained:
         annotations[names.ANNOTATION_RETAIN] = "true"

@@ -48,14 +48,19 @@ def named_refs(key: Key, body: Object) -> tuple[Ref, ...]:
 
 
 def is_ours(obj: Object, seen: Observed) -> bool:
-    """Whether a live object belongs to this LlamaDeployment: it owns it, or it is the cache that was retained."""
+    """Whether a live object belongs to this LlamaDeployment: it owns it, or may.
+
+    It may own the cache that was retained, and a ConfigMap with its package.
+    """
     owners = obj["metadata"].get("ownerReferences", ())
     if any(owner["uid"] == seen.uid for owner in owners) or sharing.is_shared(obj):
         return True
     labels: Mapping[str, str] = obj["metadata"].get("labels", {})
     retained = labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
-    retained = retained and labels.get(names.LABEL_DEPLOYMENT) == seen.key.name
-    return obj["kind"] == "PersistentVolumeClaim" and not owners and retained
+    named = labels.get(names.LABEL_DEPLOYMENT) == seen.key.name
+    return (
+        not owners and named and (obj["kind"] == "ConfigMap" or (obj["kind"] == "PersistentVolumeClaim" and retained))
+    )
 
 
 def is_foreign(ref: Ref, seen: Observed) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llama_operator.plan import package
 from llama_operator.plan.awaited import Awaited
 from llama_operator.plan.observed import Finding, PreflightResult
 from llama_operator.plan.touch import TOKEN_REASONS
@@ -23,7 +24,9 @@ def _of(found: Finding, case: Case) -> Iterator[Awaited]:
     namespace, question = case.key.namespace, case.question
     match found.check:
         case "Secret":
-            yield Awaited("Secret", namespace, question.secret[0])
+            served = package.of(case.spec)
+            secrets = {row.secret for row in served.wanted_secrets} if served is not None else {question.secret[0]}
+            yield from (Awaited("Secret", namespace, name) for name in secrets)
         case "Model" if found.reason in TOKEN_REASONS:
             yield Awaited("Secret", namespace, question.secret[0])
         case "ImagePull":

@@ -20,7 +20,8 @@ from llama_operator.spec.model import LlamaDeploymentSpec
 class Case:
     """What is judged.
 
-    `pod` is what a replica would be; `claim` the live cache's PVC, None if there is none yet; `cached` tells whether
+    `package_secrets` is known of those that a package declares; `pod` is what a replica would be; `claim` the live
+    cache's PVC, or that of a package's environment, None if there is none yet; `cached` tells whether
     the cache holds the model at the commit that the pods would load, so that they need no Hub, and `served` whether
     moreover pods of the very same template have served, so that the Hub has been heard of it; `nodes_come` whether
     nodes are added when pods wait for them.
@@ -29,6 +30,7 @@ class Case:
     spec: LlamaDeploymentSpec
     key: Key
     secret: SecretFact | None
+    package_secrets: tuple[SecretFact, ...]
     pod: Pod
     claim: Object | None
     question: Question
@@ -49,6 +51,7 @@ def ask(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: PlanSet
         spec=spec,
         key=seen.key,
         secret=seen.secret,
+        package_secrets=seen.package_secrets,
         pod=read(pod_spec),
         claim=seen.children.get(cache) if cache else None,
         question=Question(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from llama_operator.plan import engines
+from llama_operator.plan import engines, environment, package
 from llama_operator.plan.observed import CheckState, Finding, PreflightResult
 from llama_operator.plan.quantity import amount
 from llama_operator.plan.refusals import sentence
@@ -13,6 +13,7 @@ from llama_operator.plan.revision import is_commit
 from llama_operator.plan.sizing import cache_size
 from llama_operator.plan.survey import HubRefusal, ModelFact, Survey, class_of
 from llama_operator.preflight import architecture, limits, memory, nodes, quota, secrets, storage
+from llama_operator.preflight import package as of_package
 from llama_operator.preflight.case import Case
 from llama_operator.preflight.finding import failed, passed, unknown
 from llama_operator.preflight.pod import Pod
@@ -69,7 +70,11 @@ def _findings(case: Case, survey: Survey) -> Iterator[Finding]:
     fact = survey.model if isinstance(survey.model, ModelFact) else None
     if ref is not None and case.question.asks_hub:
         yield secrets.check_token(ref, case.secret, case.key)
-    if engines.of(spec).has_model:
+    served = package.of(spec)
+    if served is not None:
+        fact = None
+        yield from of_package.check(served, case.package_secrets, case.key)
+    elif engines.of(spec).has_model:
         yield from _of_model(case, survey)
     else:
         fact = None
@@ -78,8 +83,9 @@ def _findings(case: Case, survey: Survey) -> Iterator[Finding]:
         yield architecture.check(spec.model.repo, fact, own_image=spec.engine.image is not None)
         yield _of_memory(case, pod, fact, survey)
     yield _of_nodes(case, pod, survey)
-    if not case.question.asks_hub:
-        yield storage.check_source(case.spec.model, there=survey.volume_there)
+    if not case.question.asks_hub and (served is None or served.environment_key is None):
+        if served is None:
+            yield storage.check_source(case.spec.model, there=survey.volume_there)
         yield from _of_quotas(pod, spec.resources.gpu.nodes, survey, None, None)
         yield from secrets.check_pull(case.question.pull_secrets, survey, case.key)
         return
@@ -165,7 +171,8 @@ def _of_quotas(pod: Pod, pods: int, survey: Survey, cache: Cache | None, claimed
 def _cache(case: Case, fact: ModelFact | None) -> Cache:
     wanted, live = case.spec.cache, case.claim
     model_bytes = fact.total_bytes if fact else None
-    size = amount(wanted.size or cache_size(case.spec.model.repo, model_bytes, shared=wanted.shared))
+    guess = cache_size(case.spec.model.repo, model_bytes, shared=wanted.shared)
+    size = amount(wanted.size or (guess if case.spec.package is None else environment.SIZE))
     if live is not None:
         held = amount(live["spec"]["resources"]["requests"]["storage"])
         size = max(held, amount(wanted.size)) if wanted.size else held

@@ -22,6 +22,7 @@ CRASHES: Final = 3
 """Ends of a container, each but the last followed by a new start, that make a crash loop."""
 LOADS: Final = 3
 """Attempts to load the weights; what is wrong for a moment, such as memory that an old pod still holds, passes."""
+_LOADING: Final = frozenset({Reason.LOAD_FAILED, Reason.PACKAGE_LOAD_FAILED})
 _FOR_GOOD: Final = frozenset(
     {
         Reason.GOLDEN_PROMPT_FAILED,
@@ -31,6 +32,8 @@ _FOR_GOOD: Final = frozenset(
         Reason.NO_TOKENIZER,
         Reason.BROKEN_REPOSITORY,
         Reason.REVISION_NOT_FOUND,
+        Reason.PACKAGE_IMPORT_FAILED,
+        Reason.PACKAGE_SIGNATURE_INVALID,
     }
 )
 
@@ -52,7 +55,7 @@ def _of_pods(spec: LlamaDeploymentSpec, seen: Observed, live: Object, number: in
 def _of_report(spec: LlamaDeploymentSpec, seen: Observed, report: Object) -> Iterator[Failure]:
     error: Mapping[str, Any] = report.get("error") or {}
     reason, attempt = error.get("reason"), error.get("attempt") or 1
-    if reason in _FOR_GOOD or (reason == Reason.LOAD_FAILED and attempt >= LOADS):
+    if reason in _FOR_GOOD or (reason in _LOADING and attempt >= LOADS):
         yield from (Failure(reason=row.reason, message=row.message) for row in model.of_report(spec, seen, report))
 
 

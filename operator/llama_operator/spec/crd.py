@@ -92,7 +92,7 @@ def _root() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-            "spec": structural(LlamaDeploymentSpec),
+            "spec": _without_default(structural(LlamaDeploymentSpec)),
             "status": _without_defaults(structural(LlamaDeploymentStatus)),
         },
         RULES: [
@@ -116,10 +116,15 @@ def _root() -> Schema:
     }
 
 
+def _without_default(schema: Schema) -> Schema:
+    """Leave an object that nobody wrote away, so that what it lacks is told."""
+    return {key: value for key, value in schema.items() if key != "default"}
+
+
 def _without_defaults(schema: Schema) -> Schema:
     """Leave a status empty until the operator has written one."""
     fields = {name: {k: v for k, v in field.items() if k != "default"} for name, field in schema["properties"].items()}
-    return {**{key: value for key, value in schema.items() if key != "default"}, "properties": fields}
+    return {**_without_default(schema), "properties": fields}
 
 
 def structural(model: type[BaseModel]) -> Schema:

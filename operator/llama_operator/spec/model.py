@@ -5,7 +5,7 @@ The CRD is generated from here (`spec.crd`); rules that need more than one field
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from llama_operator.spec.auth import Auth
 from llama_operator.spec.cache import Cache
@@ -13,6 +13,7 @@ from llama_operator.spec.cost import CostSpec
 from llama_operator.spec.engine import ENGINE_RULES, NAMES, EngineName, Tgi
 from llama_operator.spec.generation import Generation
 from llama_operator.spec.network import Monitoring, NetworkPolicy
+from llama_operator.spec.package import Package
 from llama_operator.spec.part import Open, Part, Words
 from llama_operator.spec.pod_template import POD_TEMPLATE
 from llama_operator.spec.rollout import Rollout
@@ -144,6 +145,44 @@ class Preflight(Part):
     )
 
 
+PACKAGE_RULES: Final = [
+    rule(
+        "has(self.model) != has(self.package)",
+        "name either model, to serve a model, or package, to serve a Truss package",
+    ),
+    rule(
+        "has(self.package) == has(oldSelf.package)",
+        "a model cannot become a package, nor a package a model: create a LlamaDeployment of another name",
+    ),
+    rule(
+        "!has(self.package) || self.engine.name == 'native'",
+        "engine.name is for models: leave it out, for a package brings its own code",
+        path=".engine.name",
+    ),
+    rule(
+        "!has(self.package) || self.engine.dtype == 'auto' && !has(self.engine.maxContextTokens) && "
+        "!has(self.engine.maxConcurrentSequences)",
+        "engine's dtype, maxContextTokens and maxConcurrentSequences are for models: leave them out",
+        path=".engine",
+    ),
+    rule(
+        "!has(self.package) || !self.cache.shared",
+        "cache.shared is for models: leave it out, for the environments of packages are always shared",
+        path=".cache.shared",
+    ),
+    rule(
+        "!has(self.package) || self.resources.gpu.nodes == 1",
+        "a package runs on one node: set resources.gpu.nodes to 1",
+        path=".resources.gpu.nodes",
+    ),
+    rule(
+        "!has(self.package) || !self.package.development || self.replicas <= 1",
+        "package.development is for one replica: set replicas to 1, or development to false",
+        path=".replicas",
+    ),
+]
+
+
 class LlamaDeploymentSpec(Part):
     """A Llama model to serve: the model, the GPUs, and how it is reached."""
 
@@ -151,15 +190,22 @@ class LlamaDeploymentSpec(Part):
         json_schema_extra={
             RULES: [
                 rule(
-                    "!self.cache.shared || self.model.source == 'hub'",
+                    "!self.cache.shared || !has(self.model) || self.model.source == 'hub'",
                     "cache.shared is for models from the Hub: leave it out, for with another source there is no cache",
                     path=".cache.shared",
-                )
+                ),
+                *PACKAGE_RULES,
             ]
         }
     )
 
-    model: ModelSource = Field(description="Which model, and where it comes from.")
+    model: ModelSource = Field(
+        default_factory=ModelSource.none,
+        description="Which model, and where it comes from; needed unless package is set.",
+    )
+    package: Package | None = Field(
+        default=None, description="A Truss package to serve in place of a model; docs/packages.md."
+    )
     engine: Engine = Field(default_factory=Engine, description="The inference server and its limits.")
     replicas: int = Field(
         default=1,
@@ -196,3 +242,9 @@ class LlamaDeploymentSpec(Part):
     termination_grace_period_seconds: int = Field(
         default=120, ge=1, le=86400, description="How long a stopping pod may finish its requests."
     )
+
+    @model_validator(mode="after")
+    def _serves_one(self) -> "LlamaDeploymentSpec":
+        if self.model.is_none != (self.package is not None):
+            raise ValueError("name either model, to serve a model, or package, to serve a Truss package")
+        return self

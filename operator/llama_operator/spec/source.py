@@ -16,6 +16,8 @@ Path = Annotated[
         512,
     ),
 ]
+PACKAGE: Final = "package"
+"""The source of what is no model; nobody can write it."""
 _PVC: Final = "source pvc needs claim, the PersistentVolumeClaim with the model, and only that source takes it"
 _OCI: Final = "source oci needs image, the image with the model, and only that source takes it"
 
@@ -80,6 +82,16 @@ class ModelSource(Part):
     endpoint: Endpoint | None = Field(
         default=None, description="Hub endpoint; unset: the operator's, else the public Hub."
     )
+
+    @property
+    def is_none(self) -> bool:
+        """Whether this stands for no model."""
+        return str(self.source) == PACKAGE
+
+    @classmethod
+    def none(cls, repo: str = "package", revision: str = "") -> "ModelSource":
+        """Return what stands for the model where a package is served: no Hub, no volume and no image has it."""
+        return cls.model_construct(repo=repo, revision=revision, source=PACKAGE)
 
     @model_validator(mode="after")
     def _has_its_source(self) -> "ModelSource":

@@ -48,7 +48,8 @@ class Stage(StatusPart):
     """One stage of the way from an accepted spec to an answering server."""
 
     name: str = Field(
-        description="Preflight, Scheduling, ImagePull, Start, Resolve, Download, Load, WarmUp, Golden or Ready."
+        description="Preflight, Environment (of a package), Scheduling, ImagePull, Start, Resolve, Download, Load, "
+        "WarmUp, Golden or Ready."
     )
     state: StageState = Field(description="Where the stage stands.")
     started: Time | None = Field(default=None, description="When it began.")

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from llama_operator.plan import package
 from llama_operator.plan.observed import PreflightResult
 from llama_operator.plan.sharing import claim_ref
 from llama_operator.plan.source import is_shared
 from llama_operator.spec.status import Condition, ConditionType, Stage, Truth
 from llama_operator.status import rollouts
 from llama_operator.status.facts import Facts
+from llama_operator.status.package import ENVIRONMENT
 from llama_operator.status.pods import is_unscheduled, written
 from llama_operator.status.problems import Problem, size
 from llama_operator.status.reason import Reason
@@ -48,6 +50,8 @@ def _waiting(facts: Facts) -> Answer:
         words = f"waits until {facts.problem.condition} is mended: its message says how"
     elif facts.waits_for_preflight:
         words = "waits until the checks of PreflightPassed are made"
+    elif facts.waits_for_cache and facts.spec.package is not None:
+        words = "waits until the environment of the package is made; no pod is made and no GPU claimed before"
     elif facts.waits_for_cache:
         words = "waits until the model is in the shared cache; no pod is made and no GPU claimed before"
     elif facts.spec.rollout.paused and facts.ready:
@@ -97,6 +101,8 @@ def _cached(facts: Facts) -> Answer:
     model = facts.spec.model
     if problem := facts.problem_of("ModelCached"):
         return _no(problem)
+    if (served := package.of(facts.spec)) is not None:
+        return _installed(facts, served)
     if model.claim is not None or model.image is not None:
         where = f"image {model.image.reference}" if model.image else ""
         where = f"PersistentVolumeClaim {model.claim.name}" if model.claim else where
@@ -109,6 +115,20 @@ def _cached(facts: Facts) -> Answer:
         return False, Reason.DOWNLOADING, f"{what} is being fetched{_share(facts)}{rollouts.meanwhile(facts)}"
     holds, reason, words = _waiting(facts) if facts.spec.replicas else _stopped(facts)
     return holds, reason, f"{words}{rollouts.meanwhile(facts)}"
+
+
+def _installed(facts: Facts, served: package.Resolved) -> Answer:
+    """Say whether the environment of a package is there."""
+    if served.environment_key is None:
+        return True, Reason.INSTALLED, f"{served.title} is in image {served.image}"
+    if not facts.waits_for_cache and not facts.waits_for_preflight:
+        where = f"PersistentVolumeClaim {facts.cache}" if facts.cache else "the volume of earlier"
+        return True, Reason.INSTALLED, f"the environment of {served.title} is in {where}"
+    if facts.startup is not None and facts.startup.stage == ENVIRONMENT:
+        done = next((row.bytes_done for row in facts.startup.stages if row.name == ENVIRONMENT), None)
+        so_far = f", {size(done)} so far" if done else ""
+        return False, Reason.INSTALLING, f"the environment of {served.title} is being made{so_far}"
+    return _waiting(facts) if facts.spec.replicas else _stopped(facts)
 
 
 def _is_there(facts: Facts) -> bool:
@@ -170,7 +190,8 @@ def _loaded(facts: Facts) -> Answer:
         return _stopped(facts)
     stage = server_stage(facts.startup)
     if stage in ("Load", "WarmUp", "Golden"):
-        words = "the golden prompts are being answered" if stage == "Golden" else "the weights are being loaded"
+        what = "the weights are being loaded" if facts.spec.package is None else "the package is being loaded"
+        words = "the golden prompts are being answered" if stage == "Golden" else what
         return False, Reason.LOADING, words
     return _waiting(facts)
 

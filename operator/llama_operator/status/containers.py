@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from llama_operator.names import CONTAINER
+from llama_operator.names import (
+    CONTAINER,
+    ENVIRONMENT_COMPONENT,
+    LABEL_COMPONENT,
+    LAY_OUT,
+    PACKAGE_CONTAINER,
+    PACKAGE_TOOLS,
+)
 from llama_operator.plan.engines import TGI
 from llama_operator.plan.observed import Object, Observed
 from llama_operator.spec.model import LlamaDeploymentSpec
@@ -17,7 +24,13 @@ _CREATE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunC
 _UNMADE = frozenset({"ContainerCreating", "PodInitializing"})
 _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 
-_IMAGES: Final[Mapping[str, str]] = {CONTAINER: "spec.engine.image", TGI: "spec.engine.tgi.image"}
+_IMAGES: Final[Mapping[str, str]] = {
+    CONTAINER: "spec.engine.image",
+    TGI: "spec.engine.tgi.image",
+    PACKAGE_TOOLS: "spec.engine.image",
+    LAY_OUT: "the chart's package.builderImage",
+    PACKAGE_CONTAINER: "spec.package.image, base_image of config.yaml or the chart's package.images",
+}
 """Container → the field that names its image."""
 
 
@@ -36,7 +49,7 @@ def of_container(spec: LlamaDeploymentSpec, seen: Observed, pod: Object, state: 
     reason, words = waiting.get("reason", ""), short(waiting.get("message", ""))
     name = pod["metadata"]["name"]
     if reason in _PULL:
-        yield _model_image(spec, waiting) or _image(spec, state, words)
+        yield _model_image(spec, waiting) or _image(spec, pod, state, words)
     elif reason in _CREATE:
         which = "the container" if state["name"] == CONTAINER else f"container {state['name']}"
         fix = f"correct spec.podTemplate or {_IMAGES[state['name']]}"
@@ -69,9 +82,11 @@ def _model_image(spec: LlamaDeploymentSpec, waiting: Mapping[str, Any]) -> Probl
     )
 
 
-def _image(spec: LlamaDeploymentSpec, state: Mapping[str, Any], words: str) -> Problem:
-    field = _IMAGES[state["name"]]
-    is_default = state["name"] == CONTAINER and not spec.engine.image
+def _image(spec: LlamaDeploymentSpec, pod: Object, state: Mapping[str, Any], words: str) -> Problem:
+    made = (pod["metadata"].get("labels") or {}).get(LABEL_COMPONENT) == ENVIRONMENT_COMPONENT
+    name = PACKAGE_CONTAINER if made and state["name"] == CONTAINER else state["name"]
+    field = _IMAGES[name]
+    is_default = name == CONTAINER and not spec.engine.image
     fix = f"name another in {field}" if is_default else f"correct {field}"
     return Problem(
         Reason.IMAGE_PULL_FAILED,

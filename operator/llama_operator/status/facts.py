@@ -13,6 +13,7 @@ from llama_operator.plan.wanted import is_ours, wanted_refs
 from llama_operator.spec.model import LlamaDeploymentSpec
 from llama_operator.spec.status import ConditionType, LlamaDeploymentStatus, Startup
 from llama_operator.status import containers, model, placement, problems
+from llama_operator.status.package import package_timeline
 from llama_operator.status.pods import condition_of, is_active, is_ready
 from llama_operator.status.problems import Problem
 from llama_operator.status.progress import gets_on
@@ -98,7 +99,7 @@ def gather(
         *problems.of_preflight(preflight),
         *(problems.of_rollout(spec, plan.rollout, waits=waits) if plan is not None else ()),
         *placement.of_deployment(deployment),
-        *(placement.of_job(seen, plan.cache) if plan is not None and fetching == () else ()),
+        *(placement.of_job(seen, plan.filler) if plan is not None and fetching == () else ()),
         *(
             problem
             for pod in (*(fetching or ()), *pods, *workers)
@@ -122,14 +123,7 @@ def gather(
         and ready == spec.replicas
         and not (preflight and preflight.holds),
         pods=pods,
-        startup=timeline(
-            seen,
-            previous,
-            preflight,
-            wanted=spec.replicas > 0 or waits,
-            fetching=fetching,
-            fetched=is_shared(spec) and not waits,
-        ),
+        startup=_timeline(spec, seen, previous, preflight, waits=waits, fetching=fetching),
         problems=found,
         cache=plan.cache if plan is not None else None,
         changed=plan.changed if plan is not None else (),
@@ -140,6 +134,22 @@ def gather(
     )
 
 
+def _timeline(
+    spec: LlamaDeploymentSpec,
+    seen: Observed,
+    previous: LlamaDeploymentStatus,
+    preflight: PreflightResult | None,
+    *,
+    waits: bool,
+    fetching: tuple[Object, ...] | None,
+) -> Startup | None:
+    wanted = spec.replicas > 0 or waits
+    if spec.package is not None:
+        return package_timeline(seen, previous, preflight, wanted=wanted, making=fetching)
+    fetched = is_shared(spec) and not waits
+    return timeline(seen, previous, preflight, wanted=wanted, fetching=fetching, fetched=fetched)
+
+
 def _of_pod(spec: LlamaDeploymentSpec, seen: Observed, pod: Object, stall_seconds: float) -> Iterator[Problem]:
     yield from placement.of_pod(spec, seen, pod)
     yield from containers.of_pod(spec, seen, pod)
@@ -148,7 +158,7 @@ def _of_pod(spec: LlamaDeploymentSpec, seen: Observed, pod: Object, stall_second
 
 def _fills(pod: Object, plan: Plan | None) -> bool:
     """Whether a pod is that of the Job which fills the plan's cache."""
-    return plan is not None and pod["metadata"]["labels"].get(names.LABEL_JOB) == plan.cache
+    return plan is not None and pod["metadata"]["labels"].get(names.LABEL_JOB) == plan.filler
 
 
 def _of_deadline(deployment: Object | None, spec: LlamaDeploymentSpec, seen: Observed) -> Iterator[Problem]:

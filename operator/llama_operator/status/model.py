@@ -26,14 +26,15 @@ def of_report(
         yield stalled
     if not error:
         return
-    reason, words = error.get("reason", ""), short(error.get("message", ""))
+    reason, words = error.get("reason", ""), short(error.get("message", ""), 600)
     said = refusals.sentence(reason, spec, seen.secret, words)
     if said is None and reason in _SENTENCES:
         said = _SENTENCES[reason](spec, seen, words)
     if said is None:
         yield Problem(Reason.STARTUP_FAILED, f"the server reports {error.get('reason')}: {words}")
     else:
-        yield Problem(Reason(reason), said)
+        spoils = "ModelCached" if reason == Reason.PACKAGE_INVALID else None  # the Job that tells it
+        yield Problem(Reason(reason), said, spoils)
 
 
 def _stalled(spec: LlamaDeploymentSpec, report: Object, stall_seconds: float) -> Problem | None:
@@ -74,6 +75,10 @@ def _golden(_spec: LlamaDeploymentSpec, _seen: Observed, words: str) -> str:
     )
 
 
+def _as_told(_spec: LlamaDeploymentSpec, _seen: Observed, words: str) -> str:
+    return words
+
+
 def _gpu_out_of_memory(spec: LlamaDeploymentSpec, _seen: Observed, words: str) -> str:
     return gpu_memory(spec, "a pod", words)
 
@@ -84,4 +89,17 @@ _SENTENCES: Final[Mapping[str, Callable[[LlamaDeploymentSpec, Observed, str], st
     Reason.GPU_OUT_OF_MEMORY: _gpu_out_of_memory,
     Reason.LOAD_FAILED: _load_failed,
     Reason.GOLDEN_PROMPT_FAILED: _golden,
+    **dict.fromkeys(
+        (
+            Reason.PACKAGE_INVALID,
+            Reason.REQUIREMENTS_UNSOLVABLE,
+            Reason.INDEX_UNREACHABLE,
+            Reason.ENVIRONMENT_FAILED,
+            Reason.PACKAGE_IMPORT_FAILED,
+            Reason.PACKAGE_SIGNATURE_INVALID,
+            Reason.PACKAGE_SECRET_MISSING,
+            Reason.PACKAGE_LOAD_FAILED,
+        ),
+        _as_told,
+    ),
 }

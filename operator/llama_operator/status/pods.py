@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from llama_operator import names
-from llama_operator.names import CONTAINER
+from llama_operator.names import CONTAINER, LAY_OUT, PACKAGE_CONTAINER, PACKAGE_TOOLS
 from llama_operator.plan.engines import TGI
 from llama_operator.plan.observed import Object, Observed
 
@@ -63,6 +63,10 @@ def is_unscheduled(pod: Object) -> bool:
     return not pod.get("spec", {}).get("nodeName")
 
 
+OURS: Final = (CONTAINER, TGI, PACKAGE_CONTAINER, PACKAGE_TOOLS, LAY_OUT)
+"""Containers that the operator makes and tells of."""
+
+
 def container(pod: Object) -> dict[str, Any]:
     """Return the status of the server's container; empty before the kubelet has reported one."""
     return next((row for row in containers(pod) if row["name"] == CONTAINER), {})
@@ -72,7 +76,7 @@ def containers(pod: Object) -> tuple[dict[str, Any], ...]:
     """Return the statuses of what the operator runs in a pod: first the engine beside the server, for that waits."""
     status = pod.get("status", {})
     rows = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
-    return tuple(row for row in rows if row["name"] in (CONTAINER, TGI))
+    return tuple(row for row in rows if row["name"] in OURS)
 
 
 def parse_time(text: str) -> datetime:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llama_operator import names
-from llama_operator.errors import ClusterError, SpecError
+from llama_operator.errors import ClusterError, PackageError, SpecError
 from llama_operator.names import KIND
 from llama_operator.plan import sleep
 from llama_operator.plan.history import Rollout
@@ -53,6 +53,8 @@ def size(count: int) -> str:
 
 def of_error(error: SpecError | ClusterError) -> Problem:
     """The spec cannot be read or merged, or the operator was refused what it has to read."""
+    if isinstance(error, PackageError):
+        return Problem(Reason(error.reason), short(str(error), 600), "Accepted")
     if isinstance(error, SpecError):
         return Problem(Reason.INVALID_SPEC, short(str(error)))
     return Problem(

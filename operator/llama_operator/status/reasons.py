@@ -6,6 +6,7 @@ from typing import Final
 from llama_operator.spec.status import ConditionType
 from llama_operator.status.entry import Entry
 from llama_operator.status.hub_reasons import HUB
+from llama_operator.status.package_reasons import PACKAGES
 from llama_operator.status.preflight_reasons import PREFLIGHT
 from llama_operator.status.reason import Reason
 
@@ -83,6 +84,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "which API keys take, needs the chart's apiKeys.enabled.",
     ),
     **PREFLIGHT,
+    **PACKAGES,
     Reason.WAITING: Entry((*_LATER, "Progressing"), "An earlier step has to come first; its condition says more."),
     Reason.STOPPED: Entry((*_LATER, "Available", "Progressing"), "spec.replicas is 0; the cache is kept."),
     Reason.ASLEEP: Entry(

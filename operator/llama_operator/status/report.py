@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from llama_operator import names
-from llama_operator.errors import ClusterError, SpecError
+from llama_operator.errors import ClusterError, PackageError, SpecError
 from llama_operator.plan.cost import STEP_SECONDS, count
 from llama_operator.plan.observed import Observed, Outcome, Plan, PreflightResult, Report
 from llama_operator.plan.revision import is_commit, running
@@ -24,6 +24,7 @@ from llama_operator.status import rollouts
 from llama_operator.status.conditions import judge, settle
 from llama_operator.status.facts import Facts, gather
 from llama_operator.status.history import records, told
+from llama_operator.status.package import ENVIRONMENT
 from llama_operator.status.pods import is_active, is_ready, parse_time
 from llama_operator.status.problems import of_error
 from llama_operator.status.reason import Reason
@@ -68,7 +69,8 @@ def report(
     """
     previous = _previous(seen)
     if isinstance(spec, SpecError):
-        status, again = _unreadable(spec, seen, _counted(previous, seen)), None
+        again = MENDING_SECONDS if isinstance(spec, PackageError) else None
+        status = _unreadable(spec, seen, _counted(previous, seen))
     elif isinstance(spec, ClusterError):
         status, again = _unreadable(spec, seen, previous), REFUSED_SECONDS
     else:
@@ -152,7 +154,7 @@ def _phase(facts: Facts) -> Phase:
         waits = facts.problem.condition in ("PreflightPassed", "PodsScheduled")
         return "Pending" if waits or facts.problem.reason is Reason.LEFTOVER else "Failed"
     stage = server_stage(facts.startup)
-    if stage in ("Resolve", "Download"):
+    if stage in ("Resolve", "Download") or (facts.startup is not None and facts.startup.stage == ENVIRONMENT):
         return "Downloading"
     return "Loading" if stage in ("Load", "WarmUp", "Golden") else "Pending"
 

@@ -165,10 +165,11 @@ def _advance(startup: Startup) -> tuple[int, int, str]:
 def _server_stages(report: Object | None) -> tuple[Stage, ...]:
     if report is None:
         return tuple(Stage(name=name, state="pending") for name in SERVER_STAGES)
-    return tuple(_server_stage(row) for row in report.get("stages", ()))
+    return tuple(server_stage_of(row) for row in report.get("stages", ()))
 
 
-def _server_stage(row: Object) -> Stage:
+def server_stage_of(row: Object) -> Stage:
+    """Return a stage as a server reports it."""
     done = row["state"] == "done"
     seconds, rate, eta = row.get("seconds"), row.get("bytes_per_second"), row.get("eta_seconds")
     running = row["state"] == "running"
