@@ -167,6 +167,58 @@ def test_what_cannot_be_served_is_refused_with_the_fix(group: str, spec: dict[st
     assert words in done.stderr
 
 
+DIGEST = "0" * 64
+"""A digest of a package."""
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        {"configMap": "chat"},
+        {"configMap": "chat", "claim": {"name": "weights", "path": "chat"}, "digest": DIGEST},
+        {"image": f"registry.example/chat@sha256:{DIGEST}", "python": "3.11"},
+    ],
+    ids=["configMap", "claim", "image"],
+)
+def test_a_package_is_accepted_in_place_of_a_model(group: str, package: dict[str, Any]) -> None:
+    """And the defaults of models stay out of its way."""
+    made = an_object(group, package=package)
+    del made["spec"]["model"]
+    kubectl_ok("create", "--dry-run=server", "-f", "-", stdin=made)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "name either model, to serve a model, or package"),
+        ({"model": MODEL, "package": {"configMap": "chat"}}, "name either model, to serve a model, or package"),
+        ({"package": {"python": "3.11"}}, "kubectl create configmap NAME --from-file=package.tgz"),
+        ({"package": {"configMap": "chat", "claim": {"name": "a"}}}, "claim needs digest"),
+        ({"package": {"image": "registry.example/chat:1"}}, "write the image with its digest"),
+        ({"package": {"configMap": "chat", "python": "3.8"}}, "a Python from 3.9 to 3.14"),
+        ({"package": {"configMap": "chat", "digest": "abc"}}, "sha256sum package.tgz"),
+        ({"package": {"configMap": "chat"}, "engine": {"name": "mock"}}, "engine.name is for models"),
+        ({"package": {"configMap": "chat"}, "engine": {"dtype": "float16"}}, "engine's dtype"),
+        ({"package": {"configMap": "chat"}, "cache": {"shared": True}}, "cache.shared is for models"),
+        ({"package": {"configMap": "chat"}, "resources": {"gpu": {"nodes": 2}}}, "a package runs on one node"),
+        ({"package": {"configMap": "chat", "development": True}, "replicas": 2}, "for one replica"),
+    ],
+)
+def test_a_package_that_cannot_be_served_is_refused_with_the_fix(group: str, spec: dict[str, Any], words: str) -> None:
+    """By the API server itself."""
+    made = an_object(group)
+    made["spec"] = spec
+    done = kubectl("create", "--dry-run=server", "-f", "-", stdin=made)
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_a_model_never_becomes_a_package(stored: dict[str, Any]) -> None:
+    """What its pods and volumes are for would be another thing."""
+    done = _patch(stored, {"spec": {"model": None, "package": {"configMap": "chat"}}})
+    assert "a model cannot become a package" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["1llama", "l" * 53, "lla.ma"])
 def test_a_name_must_fit_its_children(group: str, name: str) -> None:
     """Services and labels take less than a custom resource does."""

@@ -1,14 +1,19 @@
 """Planned objects on a real API server: accepted, and found again as they were wanted."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llama_operator.names import FIELD_MANAGER
+from llama_operator.plan import package
+from llama_operator.plan.build import build_plan
+from llama_operator.spec.parse import parse
 from tests.support.cluster import Namespace
 from tests.support.kubectl import kubectl_ok
-from tests.support.operator_objects import a_body, observed, plan
+from tests.support.operator_objects import SETTINGS, a_body, observed, plan
+from tests.support.packages import PACKAGES, config_map
 
 pytestmark = pytest.mark.cluster
 
@@ -80,6 +85,25 @@ def test_a_shared_cache_and_its_job_settle() -> None:
         assert [obj["kind"] for obj in found] == expected
         held |= {obj["kind"]: _apply(obj) for obj in found}
     assert held["Job"]["spec"]["backoffLimit"] > 10**6
+
+
+def test_a_packages_environment_and_its_pods_settle() -> None:
+    """A volume, then the Job, then pods of two containers, each taken as it is."""
+    body = a_body(resources={"gpu": {"count": 0}}, networkPolicy={"enabled": True})
+    del body["spec"]["model"]
+    body["spec"]["package"] = {"configMap": "chat", "secrets": [{"name": "token", "secretName": "vault"}]}
+    chat = config_map({"secrets": {"token": None}, "environment_variables": {"COLOUR": "red"}})
+    held: dict[str, Any] = {}
+    for expected in ("PersistentVolumeClaim", "Job", "Deployment", None):
+        seen = observed(body=body, children=[chat, *held.values()])
+        spec = package.resolve(parse(body), seen, PACKAGES)
+        applied = build_plan(spec, seen, replace(SETTINGS, packages=PACKAGES)).apply
+        # Of a volume the API server's class is wanted from then on, so that it is applied once more.
+        kinds = {obj["kind"] for obj in applied} - ({"PersistentVolumeClaim"} if expected == "Job" else set())
+        assert expected in kinds if expected else not kinds
+        held |= {f"{obj['kind']} {obj['metadata']['name']}": _apply(obj) for obj in applied}
+        for job in [name for name in held if name.startswith("Job")]:
+            held[job]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
 
 
 def test_an_image_volume_is_what_the_restricted_level_admits() -> None:
