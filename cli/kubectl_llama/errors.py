@@ -14,11 +14,15 @@ class CliError(Exception):
     code = "Failed"
 
     def __init__(self, message: str, *, fix: str = "", field: str = "", code: str = "") -> None:
-        """Keep what to do in `fix`, the flag or the field of the spec in `field`, and one word in `code`."""
+        """Keep what to do in `fix`, the flag or the field of the spec in `field`, and one word in `code`.
+
+        `told` is set where standard output holds it already.
+        """
         super().__init__(message)
         self.fix = fix
         self.field = field
         self.code = code or self.code
+        self.told = False
 
     def as_json(self) -> Mapping[str, Any]:
         """Return it as `-o json` prints it."""

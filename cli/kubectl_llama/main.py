@@ -18,6 +18,8 @@ VERBS: Final[Mapping[str, str]] = {
     "list": "List what is served.",
     "status": "Show how a deployment is doing.",
     "logs": "Print what the servers of a deployment say: time, replica, level, message.",
+    "diagnose": "Say why a deployment does not serve, and what to do.",
+    "plan": "Say what a push would create, and whether this cluster can hold it.",
     "rollback": "Go back to an earlier revision: the very pods that served, image and commit included.",
     "scale": "Change the number of replicas; 0 stops it and keeps the cache.",
     "delete": "Delete a deployment, with its pods, its Service and its cache; its Secrets stay.",
@@ -81,7 +83,7 @@ def run(args: Sequence[str], state: State | None = None) -> int:
 
 def report(error: CliError, state: State) -> None:
     """Say what went wrong: to people on standard error, and in the form that was asked for on standard output."""
-    if state.output in ("json", "yaml"):
+    if state.output in ("json", "yaml") and not error.told:
         import json  # noqa: PLC0415
 
         click.echo(json.dumps(error.as_json(), indent=2))

@@ -88,11 +88,17 @@ class MemoryCluster:
 
     def forward(self, namespace: str, pod: str, port: int) -> socket.socket:
         """Return a connection to a pod's server."""
+        if pod not in self.answers:
+            raise CliError(f"nothing listens in {pod}")
         ours, theirs = socket.socketpair()
         answer, asked = self.answers[pod], self.asked
 
         class Server(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                answer(self)
+                self.close_connection = True
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

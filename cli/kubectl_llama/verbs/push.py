@@ -26,14 +26,26 @@ _SILENT_SECONDS: Final = 15.0
 """How long an operator may take to look at what was pushed before that is told."""
 
 
+_PUSHED: Final = (
+    click.option("-f", "--filename", metavar="FILE", help="A LlamaDeployment; - reads standard input."),
+    click.option("--model", metavar="REPO", help="A model of the Hub, such as meta-llama/Llama-2-70b-chat-hf."),
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of the model."),
+    click.option("--name", metavar="NAME", help="Name of the deployment; else that of the model."),
+    click.option("--gpu", metavar="PRODUCT:N", help="GPUs of a replica, such as A100:2; 0 runs on CPUs."),
+    click.option("--secret", metavar="SECRET[/KEY]", help="The Secret with the Hub token."),
+    click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="A field of the spec; may be repeated."),
+)
+
+
+def pushed_flags(command: options.Command) -> options.Command:
+    """Give a command the flags that say what is pushed."""
+    for flag in reversed(_PUSHED):
+        command = flag(command)
+    return command
+
+
 @click.command()
-@click.option("-f", "--filename", metavar="FILE", help="A LlamaDeployment; - reads standard input.")
-@click.option("--model", metavar="REPO", help="A model of the Hub, such as meta-llama/Llama-2-70b-chat-hf.")
-@click.option("--revision", metavar="REV", help="Branch, tag or commit of the model.")
-@click.option("--name", metavar="NAME", help="Name of the deployment; else that of the model.")
-@click.option("--gpu", metavar="PRODUCT:N", help="GPUs of a replica, such as A100:2; 0 runs on CPUs.")
-@click.option("--secret", metavar="SECRET[/KEY]", help="The Secret with the Hub token.")
-@click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="A field of the spec; may be repeated.")
+@pushed_flags
 @click.option("--wait/--no-wait", default=True, help="Wait until it serves (the default), or do not.")
 @click.option("--timeout", metavar="TIME", default="1h", show_default=True, help="How long to wait.")
 @click.option("--tail", is_flag=True, help="Follow the logs once it serves.")
@@ -54,7 +66,7 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     kubectl llama push -f llama.yaml --set replicas=2
     """
     _notes(given)
-    wanted = _wanted(given)
+    wanted = wanted_of(given)
     resource.checked(wanted)
     if given["dry_run"] == "client":
         return terminal.document(wanted, _form(("yaml", "json"), "yaml"))
@@ -87,7 +99,12 @@ def _notes(given: Mapping[str, Any]) -> None:
         terminal.say(f"note: {' and '.join(written)} have no effect: every push here is what they ask for")
 
 
-def _wanted(given: Mapping[str, Any]) -> Object:
+def wanted_of(given: Mapping[str, Any]) -> Object:
+    """Return the LlamaDeployment that the flags describe.
+
+    Raises:
+        UsageError: if they describe none, or two.
+    """
     if (given["filename"] is None) == (given["model"] is None):
         raise UsageError("there is nothing to push, or two things", fix="give either --model REPO or -f FILE")
     if given["model"] is not None:

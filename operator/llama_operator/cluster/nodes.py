@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from llama_operator.cluster.client import Cluster
 from llama_operator.cluster.resources import NODE
-from llama_operator.names import TAINT_CORDONED
 from llama_operator.plan.observed import NodeOffer, Object
+from llama_operator.plan.offers import offer
 
 SECONDS: Final = 5.0
 """How old the list may be: it is the longest of all, and read only while somebody waits for a node.
@@ -56,17 +56,3 @@ def _offered(node: Object) -> Object:
         "spec": {"taints": spec.get("taints"), "unschedulable": spec.get("unschedulable")},
         "status": {"allocatable": status.get("allocatable")},
     }
-
-
-def offer(node: Object) -> NodeOffer:
-    """Return what a node has for pods."""
-    spec: Mapping[str, Any] = node.get("spec") or {}
-    taints: tuple[Mapping[str, str], ...] = tuple(spec.get("taints") or ())
-    if spec.get("unschedulable") and not any(taint["key"] == TAINT_CORDONED for taint in taints):
-        taints = (*taints, {"key": TAINT_CORDONED, "effect": "NoSchedule"})  # as Kubernetes is about to
-    return NodeOffer(
-        name=node["metadata"]["name"],
-        labels=node["metadata"].get("labels") or {},
-        taints=taints,
-        allocatable=(node.get("status") or {}).get("allocatable") or {},
-    )
