@@ -13,6 +13,7 @@ from tests.support import models
 from tests.support.cluster import Namespace
 from tests.support.kubectl import environment
 from tests.support.served import GATED, TOKEN, token_secret
+from tools.pictures import KEEP
 
 pytestmark = pytest.mark.cluster
 WRONG = "hf_NobodyKnowsThisToken"
@@ -33,6 +34,18 @@ def llama(space: Namespace, *args: str, stdin: str = "") -> subprocess.Completed
     )
 
 
+def keep(space: Namespace, verb: str, *args: str) -> None:
+    """Keep what a command prints, for the pictures in the documentation, where tools.pictures asks for it."""
+    if KEEP not in os.environ:
+        return
+    file = Path(os.environ[KEEP])
+    done = llama(space, verb, *args)
+    runs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    said = f"{done.stdout}{done.stderr}".replace(space.name, "models")
+    runs[verb] = f"$ kubectl llama {' '.join((verb, *args))}\n{said}"
+    file.write_text(json.dumps(runs, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
 def told(space: Namespace, *args: str, stdin: str = "") -> str:
     """What it prints on standard output, when it succeeds."""
     done = llama(space, *args, stdin=stdin)
@@ -48,6 +61,9 @@ def test_a_models_name_is_served_asked_talked_with_and_gone(space: Namespace) ->
     assert (shown["name"], shown["phase"], shown["ready"], shown["revision"]) == (NAME, "Ready", "1/1", 1)
     assert all(stage in pushed.stderr for stage in ("Preflight", "Download", "Load"))
     assert shown["seconds"]["Load"] > 0
+
+    keep(space, "push", "--model", models.SMOLLM2, "--gpu", "0")
+    keep(space, "status", NAME)
 
     question = {"messages": [{"role": "user", "content": "What is the capital city of Japan?"}], "max_new_tokens": 128}
     assert "Tokyo" in json.loads(told(space, "predict", "-d", json.dumps(question)))["data"][0]
@@ -89,9 +105,11 @@ def test_a_wrong_token_is_told_by_push_plan_and_diagnose_and_shown_by_none(space
     bundle = tmp_path / "bundle.tar.gz"
     found = llama(space, "diagnose", "gated", "--bundle", str(bundle))
     assert found.stdout.startswith("TokenRejected: ")
+    keep(space, "diagnose", "gated")
 
     space.apply(token_secret(TOKEN))
     assert "room: now" in told(space, "plan", *flags)
+    keep(space, "plan", *flags, "--gpu-hour-price", "3.5")
     told(space, "push", *flags)
     told(space, "diagnose", "gated", "--bundle", str(tmp_path / "later.tar.gz"))
     written = "".join(f"{row.stdout}{row.stderr}" for row in (planned, pushed, found))
