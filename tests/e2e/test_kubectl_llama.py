@@ -65,9 +65,10 @@ def test_a_models_name_is_served_asked_talked_with_and_gone(space: Namespace) ->
     keep(space, "push", "--model", models.SMOLLM2, "--gpu", "0")
     keep(space, "status", NAME)
 
-    question = {"messages": [{"role": "user", "content": "What is the capital city of Japan?"}], "max_new_tokens": 128}
+    question = {"messages": [{"role": "user", "content": "What is the capital city of Japan?"}], "num_beams": 1}
+    question |= {"max_new_tokens": 64, "temperature": 0}
     assert "Tokyo" in json.loads(told(space, "predict", "-d", json.dumps(question)))["data"][0]
-    stream = {"prompt": "The capital of France is", "max_new_tokens": 24, "num_beams": 1}
+    stream = {"prompt": "The capital of France is", "max_new_tokens": 12, "num_beams": 1}
     events = told(space, "predict", NAME, "--stream", "-f", "-", stdin=json.dumps(stream))
     assert events.count("data: ") > 3
     assert events.rstrip().endswith("data: [DONE]")
@@ -75,7 +76,9 @@ def test_a_models_name_is_served_asked_talked_with_and_gone(space: Namespace) ->
     assert refused.returncode == 5
     assert "prompt" in refused.stderr
 
-    talk = llama(space, "chat", NAME, "--temperature", "0", stdin="What is the capital city of Japan?\n")
+    talk = llama(
+        space, "chat", NAME, "--temperature", "0", "--max-tokens", "12", stdin="What is the capital city of Japan?\n"
+    )
     assert "Tokyo" in talk.stdout
     assert "tokens" in talk.stderr
 

@@ -60,14 +60,14 @@ class Diagnosis:
 
 def diagnose(facts: Facts) -> Diagnosis:
     """Return the cause that is to be mended first."""
+    healthy, reason, message, fix = _cause(facts)
     evidence = {
-        "conditions": [*_conditions(facts.body)],
+        "conditions": [*_conditions(facts.body, message)],
         "pods": [*_pods(facts.pods)],
-        "events": [*_events(facts.events)],
+        "events": [*_events(facts.events, message)],
         "nodes": [*_nodes(facts.nodes)],
         "last words of the servers": [*_words(facts.logs)],
     }
-    healthy, reason, message, fix = _cause(facts)
     return Diagnosis(healthy, reason, message, fix, evidence)
 
 
@@ -100,10 +100,11 @@ def _fix(reason: str) -> str:
         return "the message says what to do; docs/conditions.md lists every reason"
 
 
-def _conditions(body: Object) -> Iterator[str]:
+def _conditions(body: Object, said: str) -> Iterator[str]:
     for row in (body.get("status") or {}).get("conditions") or ():
         if row["reason"] != "Waiting":
-            yield f"{row['type']}={row['status']} {row['reason']}: {row['message']}"
+            words = "as above" if row["message"] == said else row["message"]
+            yield f"{row['type']}={row['status']} {row['reason']}: {words}"
 
 
 def _pods(pods: Sequence[Object]) -> Iterator[str]:
@@ -128,8 +129,8 @@ def _states(row: Object) -> Iterator[str]:
         yield f"ended with code {ended['exitCode']} ({ended.get('reason', '')}), {row.get('restartCount', 0)} restarts"
 
 
-def _events(events: Sequence[Object]) -> Iterator[str]:
-    warnings = [row for row in events if row.get("type") == "Warning"]
+def _events(events: Sequence[Object], cause: str) -> Iterator[str]:
+    warnings = [row for row in events if row.get("type") == "Warning" and row.get("message") != cause]
     warnings.sort(key=lambda row: row.get("lastTimestamp") or row.get("eventTime") or "", reverse=True)
     said: set[tuple[str, str]] = set()
     for row in warnings:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 MARK: Final = "[redacted]"
 _TOKEN: Final = re.compile(
-    r"\b(hf_[A-Za-z0-9]{6,}|sk-[A-Za-z0-9_-]{12,}|ey[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
+    r"\b(hf_[A-Za-z0-9]{8,}\b|sk-[A-Za-z0-9_-]{12,}|ey[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
     r"|((?i:bearer|api-key|basic)\s+)[A-Za-z0-9._~+/=-]{4,}"
     r"|(//)[^/\s:@]+:[^/\s@]+(?=@)"
 )

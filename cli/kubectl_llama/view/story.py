@@ -41,6 +41,7 @@ def _conditions(status: Object) -> Iterator[str]:
     if status.get("conditions"):
         yield "  conditions"
     for row in status.get("conditions") or ():
-        good = (row["status"] == "False") if row["type"] == "Degraded" else row["status"] == "True"
+        settled = row["type"] in ("Degraded", "Progressing")  # of these False is the good answer
+        good = row["status"] == ("False" if settled else "True")
         mark = "✓" if good else "✗" if row["status"] != "Unknown" and row["reason"] != "Waiting" else "·"
         yield f"    {mark} {row['type']:<15} {row['reason']}: {row['message']}"
