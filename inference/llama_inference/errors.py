@@ -40,8 +40,17 @@ class LoadReason(StrEnum):
     REPOSITORY_NOT_FOUND = "RepositoryNotFound"
     REVISION_NOT_FOUND = "RevisionNotFound"
     HUB_UNREACHABLE = "HubUnreachable"
+    HUB_TIMED_OUT = "HubTimedOut"
+    HUB_NAME_UNKNOWN = "HubNameUnknown"
+    HUB_NOT_TRUSTED = "HubNotTrusted"
+    PROXY_FAILED = "ProxyFailed"
+    HUB_RATE_LIMITED = "HubRateLimited"
+    HUB_FAILING = "HubFailing"
+    NOT_A_HUB = "NotAHub"
     DOWNLOAD_INTERRUPTED = "DownloadInterrupted"
+    NOT_A_MODEL = "NotAModel"
     NO_SAFETENSORS = "NoSafetensors"
+    BROKEN_REPOSITORY = "BrokenRepository"
     UNSUPPORTED_ARCHITECTURE = "UnsupportedArchitecture"
     DISK_FULL = "DiskFull"
     GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
@@ -53,13 +62,32 @@ class LoadReason(StrEnum):
     PACKAGE_LOAD_FAILED = "PackageLoadFailed"
 
 
+HUB_AWAY: Final = frozenset(
+    {
+        LoadReason.HUB_UNREACHABLE,
+        LoadReason.HUB_TIMED_OUT,
+        LoadReason.HUB_NAME_UNKNOWN,
+        LoadReason.HUB_NOT_TRUSTED,
+        LoadReason.PROXY_FAILED,
+        LoadReason.HUB_RATE_LIMITED,
+        LoadReason.HUB_FAILING,
+        LoadReason.NOT_A_HUB,
+    }
+)
+"""Reasons of a Hub that gives nothing to anybody: what is in the cache suffices then."""
+
+
 class LoadError(InferenceError):
     """A start-up stage failed for a reason outside this process: reported, and tried again."""
 
-    def __init__(self, reason: LoadReason, message: str) -> None:
-        """Keep the machine-readable `reason` beside the sentence that says what to do."""
+    def __init__(self, reason: LoadReason, message: str, *, retry_after: float | None = None) -> None:
+        """Keep the machine-readable `reason` beside the sentence that says what to do.
+
+        `retry_after` is for how many seconds whoever was asked wants to be left alone.
+        """
         super().__init__(message)
         self.reason = reason
+        self.retry_after = retry_after
 
 
 def _legible(text: str) -> str:

@@ -115,7 +115,7 @@ class Healed:
         try:
             return action()
         except LoadError as error:
-            if error.reason is LoadReason.LOAD_FAILED and not self._checked:
+            if error.reason in (LoadReason.LOAD_FAILED, LoadReason.BROKEN_REPOSITORY) and not self._checked:
                 self._checked = True
                 if damaged := self._damaged(commit):
                     names = ", ".join(damaged[:3]) + (" and others" if len(damaged) > 3 else "")

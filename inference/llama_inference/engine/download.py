@@ -13,7 +13,7 @@ from llama_inference.engine.progress import Progress
 from llama_inference.engine.room import Room
 from llama_inference.engine.selection import INDEX, Listing, RemoteFile, first_files, select
 from llama_inference.engine.transfer import Transfer
-from llama_inference.errors import LoadError, LoadReason
+from llama_inference.errors import HUB_AWAY, LoadError, LoadReason
 from llama_inference.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Downloader:
         is not asked, and what the cache has not complete is not there.
 
         Raises:
-            LoadError: with any of the Hub's reasons, NoSafetensors, or LoadFailed.
+            LoadError: with any of the Hub's and the repository's reasons, or LoadFailed.
         """
         with self._hub.explained():
             resolved = self._resolve()
@@ -86,7 +86,7 @@ class Downloader:
         try:
             listing = self._hub.list_files()
         except LoadError as error:
-            if known is None or error.reason is not LoadReason.HUB_UNREACHABLE:
+            if known is None or error.reason not in HUB_AWAY:
                 raise
             log.warning("the Hub cannot be reached: the cached commit is used", extra={"commit": known})
             return Resolved(known)
@@ -106,7 +106,7 @@ class Downloader:
             weight_map: dict[str, str] = json.loads(text)["weight_map"]
         except (ValueError, KeyError) as error:
             message = f"{INDEX} of commit {listing.commit} is not an index of shards: choose another revision"
-            raise LoadError(LoadReason.LOAD_FAILED, message) from error
+            raise LoadError(LoadReason.BROKEN_REPOSITORY, message) from error
         return weight_map.values()
 
     def download(self, resolved: Resolved) -> Path:

@@ -94,7 +94,8 @@ class Hub:
             except httpx2.TransportError as error:
                 raise httpx2.ConnectError(str(error) or type(error).__name__) from error
         if info.sha is None:
-            raise LoadError(LoadReason.HUB_UNREACHABLE, f"{self.endpoint} names no commit: it is no Hub endpoint")
+            message = f"{self.endpoint} names no commit, as a Hub does: correct spec.model.endpoint"
+            raise LoadError(LoadReason.NOT_A_HUB, message)
         files = [_remote(sibling) for sibling in info.siblings or ()]
         return Listing(info.sha, {file.path: file for file in files if file is not None})
 

@@ -38,8 +38,9 @@ class Stages:
     def run(self, stage: Stage, action: Callable[[], R]) -> R:
         """Run one stage until it succeeds.
 
-        A `LoadError` is reported and waited for; the wait ends at once when the token changes, and starts small again
-        when the last try has moved bytes. Any other error passes through: it is a bug, and ends the process.
+        A `LoadError` is reported and waited for. The wait ends at once when the token changes, starts small again when
+        the last try has moved bytes, and is no shorter than whoever was asked wants it. Any other error passes through:
+        it is a bug, and ends the process.
         """
         attempt = streak = 0
         while True:
@@ -50,7 +51,7 @@ class Stages:
             except LoadError as error:
                 attempt += 1
                 streak = 1 if self._progress.bytes_done > bytes_before else streak + 1
-                wait = self._backoff.after(streak)
+                wait = max(self._backoff.after(streak), error.retry_after or 0.0)
                 fields = {
                     "stage": stage.value,
                     "reason": error.reason.value,

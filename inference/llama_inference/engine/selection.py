@@ -9,6 +9,7 @@ from llama_inference.errors import LoadError, LoadReason
 CONFIG: Final = "config.json"
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
+ADAPTER: Final = "adapter_config.json"
 BESIDE: Final = frozenset(
     {
         CONFIG, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -44,9 +45,15 @@ def first_files(listing: Listing) -> tuple[str, ...]:
     """The small files that decide the rest: the configuration, and the index of the shards if there are shards.
 
     Raises:
-        LoadError: NoSafetensors, or LoadFailed for a repository without configuration.
+        LoadError: NotAModel for an adapter, NoSafetensors, or LoadFailed for a repository without configuration.
     """
     if SINGLE not in listing.files and INDEX not in listing.files:
+        if ADAPTER in listing.files:
+            message = (
+                f"commit {listing.commit} holds an adapter (LoRA) and no model: name in spec.model.repo the model that "
+                "it was trained on, or a repository that holds the two merged"
+            )
+            raise LoadError(LoadReason.NOT_A_MODEL, message)
         others = sorted(path for path in listing.files if path.endswith((".bin", ".pt", ".pth", ".gguf")))[:3]
         seen = f"only {', '.join(others)}" if others else "no weights"
         message = (
@@ -55,7 +62,10 @@ def first_files(listing: Listing) -> tuple[str, ...]:
         )
         raise LoadError(LoadReason.NO_SAFETENSORS, message)
     if CONFIG not in listing.files:
-        raise LoadError(LoadReason.LOAD_FAILED, f"commit {listing.commit} has no {CONFIG}: it is no transformers model")
+        raise LoadError(
+            LoadReason.LOAD_FAILED,
+            f"commit {listing.commit} has no {CONFIG}, so it is no transformers model: choose another revision",
+        )
     return (CONFIG,) if SINGLE in listing.files else (CONFIG, INDEX)
 
 
@@ -63,13 +73,13 @@ def select(listing: Listing, shards: Iterable[str]) -> tuple[RemoteFile, ...]:
     """Return what to download, small files first; `shards` are the names in the index, empty for a single file.
 
     Raises:
-        LoadError: LoadFailed when the index names a file that the commit does not have.
+        LoadError: BrokenRepository when the index names a file that the commit does not have.
     """
     weights = (SINGLE,) if SINGLE in listing.files else (INDEX, *sorted(set(shards)))
     missing = [path for path in weights if path not in listing.files]
     if missing:
         message = f"{INDEX} names {missing[0]}, which commit {listing.commit} does not have: choose another revision"
-        raise LoadError(LoadReason.LOAD_FAILED, message)
+        raise LoadError(LoadReason.BROKEN_REPOSITORY, message)
     beside = sorted(path for path in listing.files if path in BESIDE)
     templates = sorted(path for path in listing.files if path.startswith("additional_chat_templates/"))
     chosen = [listing.files[path] for path in dict.fromkeys((*beside, *templates, *weights))]

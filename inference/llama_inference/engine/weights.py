@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -42,13 +43,14 @@ def check_architecture(folder: Path) -> None:
     """Check, from `config.json` alone, that transformers itself knows how to run this model.
 
     Raises:
-        LoadError: UnsupportedArchitecture, or LoadFailed when the file is no configuration.
+        LoadError: UnsupportedArchitecture, or BrokenRepository when the file is no configuration.
     """
     try:
         config = json.loads((folder / CONFIG).read_text())
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise LoadError(LoadReason.LOAD_FAILED, f"{CONFIG} of {folder.name} cannot be read: {error}") from error
+        message = f"{CONFIG} of commit {folder.name} is no configuration ({error}): choose another revision"
+        raise LoadError(LoadReason.BROKEN_REPOSITORY, message) from error
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         architecture = ", ".join(config.get("architectures") or ["none"])
         message = (
@@ -90,11 +92,18 @@ def load(folder: Path, dtype: str, progress: Progress | None = None) -> Loaded:
             torch.cuda.empty_cache()
         summary = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         log.exception("the model cannot be loaded")
-        message = (
-            f"the model cannot be loaded as {chosen} ({summary}): check that it fits the memory and is not damaged"
-        )
+        message = f"the model cannot be loaded as {chosen} ({summary}): {way_out(error)}"
         short_of_memory = isinstance(error, torch.OutOfMemoryError)
         raise LoadError(LoadReason.GPU_OUT_OF_MEMORY if short_of_memory else LoadReason.LOAD_FAILED, message) from error
     model.eval()
     devices = sorted({str(parameter.device) for parameter in model.parameters()})
     return Loaded(model, tokenizer, chosen, ",".join(devices))
+
+
+def way_out(error: Exception) -> str:
+    """Return what to do about an error of loading, by what it is about: memory, files, or neither."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        return "it needs more memory: raise spec.resources, or choose a smaller spec.engine.dtype"
+    if isinstance(error, (OSError, SafetensorError)):
+        return "its files are incomplete or damaged: choose another revision"
+    return "its files are not of one model, or not of this engine's: choose another revision, or another engine"

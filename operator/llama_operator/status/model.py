@@ -27,7 +27,7 @@ def of_report(
     if not error:
         return
     reason, words = error.get("reason", ""), short(error.get("message", ""), 600)
-    said = refusals.sentence(reason, spec, seen.secret, words)
+    said = words if reason in _SERVERS_OWN else refusals.sentence(reason, spec, seen.secret, words)
     if said is None and reason in _SENTENCES:
         said = _SENTENCES[reason](spec, seen, words)
     if said is None:
@@ -35,6 +35,10 @@ def of_report(
     else:
         spoils = "ModelCached" if reason == Reason.PACKAGE_INVALID else None  # the Job that tells it
         yield Problem(Reason(reason), said, spoils)
+
+
+_SERVERS_OWN: Final = HUB_AWAY | {Reason.NOT_A_MODEL, Reason.BROKEN_REPOSITORY, Reason.NO_SAFETENSORS}
+"""Reasons of which the server's own sentence names cause and fix, as preflight's would: no other is put around it."""
 
 
 def _stalled(spec: LlamaDeploymentSpec, report: Object, stall_seconds: float) -> Problem | None:
@@ -62,10 +66,7 @@ def _disk_full(spec: LlamaDeploymentSpec, seen: Observed, words: str) -> str:
 
 
 def _load_failed(_spec: LlamaDeploymentSpec, _seen: Observed, words: str) -> str:
-    return (
-        f"the model could not be loaded ({words}): give it more GPUs or memory in spec.resources, or a smaller "
-        "spec.engine.dtype"
-    )
+    return f"the model could not be loaded: {words}"  # the server knows the cause, and says what mends it
 
 
 def _golden(_spec: LlamaDeploymentSpec, _seen: Observed, words: str) -> str:

@@ -263,8 +263,8 @@ REASONS: Final[Mapping[Reason, Entry]] = {
     Reason.LOAD_FAILED: Entry(
         _LOAD,
         "The weights could not be loaded.",
-        "Not enough GPU memory, or damaged files.",
-        "Raise spec.resources.gpu.count, choose a smaller dtype or model, or follow the message.",
+        "Files that are incomplete or not of one model, too little memory, or an engine that does not start.",
+        "Follow the message: the server says what mends what it found.",
     ),
     Reason.GOLDEN_PROMPT_FAILED: Entry(
         _LOAD,

@@ -60,21 +60,21 @@ def test_a_hub_without_ranges_sends_the_file_anew(repository: Repository) -> Non
     assert row["bytes_done"] == row["bytes_total"]
 
 
-def test_a_hub_that_is_down_for_a_file_is_unreachable(repository: Repository) -> None:
+def test_a_hub_that_is_down_for_a_file_is_told_as_failing(repository: Repository) -> None:
     """Not the caller's fault, and worth another try."""
     repository.hub.fault("error", file="*.safetensors", status=503, times=10)
     error = refusal(repository)
-    assert error.reason is LoadReason.HUB_UNREACHABLE
-    assert "HTTP 503" in str(error)
+    assert error.reason is LoadReason.HUB_FAILING
+    assert "(status 503)" in str(error)
 
 
-def test_a_hub_that_never_answers_is_unreachable(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_never_answers_is_told_as_silent(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first question has a limit as well."""
     monkeypatch.setattr(hub_module, "RESOLVE_TIMEOUT_S", 0.1)
     repository.hub.fault("hang")
     error = refusal(repository)
-    assert error.reason is LoadReason.HUB_UNREACHABLE
-    assert "check the endpoint, DNS, proxies and network policies" in str(error)
+    assert error.reason is LoadReason.HUB_TIMED_OUT
+    assert "let the cluster reach it, name a proxy in HTTPS_PROXY" in str(error)
 
 
 def test_content_that_is_not_what_was_announced_is_thrown_away(repository: Repository) -> None:

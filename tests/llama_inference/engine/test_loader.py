@@ -77,6 +77,20 @@ def test_the_report_tells_the_failure_while_it_waits(start: Start) -> None:
     ]
 
 
+def test_who_wants_to_be_left_alone_is(start: Start) -> None:
+    """For as long as was said; the next try is sooner only with another token."""
+    waits: list[float] = []
+    tries = iter([LoadError(LoadReason.HUB_RATE_LIMITED, "429", retry_after=90)])
+    stages = Stages(start.progress, start.metrics, TokenFile(None, pause=waits.append), Backoff(1, 60))
+
+    def action() -> None:
+        if (error := next(tries, None)) is not None:
+            raise error
+
+    stages.run(Stage.DOWNLOAD, action)
+    assert sum(waits) == pytest.approx(90)
+
+
 def test_a_new_token_is_tried_at_once(start: Start) -> None:
     """However long the wait had become."""
 

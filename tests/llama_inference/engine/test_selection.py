@@ -33,7 +33,14 @@ def test_a_shard_that_is_missing_is_named() -> None:
     """Before anything large is fetched."""
     with pytest.raises(LoadError, match=r"names b\.safetensors, which commit c0ffee does not have") as caught:
         select(listing("config.json", INDEX, "a.safetensors"), ["a.safetensors", "b.safetensors"])
-    assert caught.value.reason is LoadReason.LOAD_FAILED
+    assert caught.value.reason is LoadReason.BROKEN_REPOSITORY
+
+
+def test_an_adapter_is_told_as_one() -> None:
+    """It has safetensors, and they are no model."""
+    with pytest.raises(LoadError, match="holds an adapter") as caught:
+        first_files(listing("adapter_config.json", "adapter_model.safetensors"))
+    assert caught.value.reason is LoadReason.NOT_A_MODEL
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,13 @@ NAMED = a_body(model={"repo": REPO, "tokenSecretRef": {"name": "mine", "key": "t
         ("AccessDenied", None, None, f"may not read {REPO}: accept the licence"),
         ("RepositoryNotFound", None, None, f"no repository {REPO}"),
         ("RevisionNotFound", None, None, "has no revision main: set spec.model.revision"),
-        ("HubUnreachable", None, None, "(what the server says)"),
-        ("NoSafetensors", None, None, "no weights in safetensors"),
+        ("HubUnreachable", None, None, "what the server says"),
+        ("NoSafetensors", None, None, "what the server says"),
+        ("BrokenRepository", None, None, "what the server says"),
+        ("HubRateLimited", None, None, "what the server says"),
         ("DiskFull", None, None, "raise spec.cache.size"),
         ("UnsupportedArchitecture", None, None, "Llama family"),
-        ("LoadFailed", None, None, "(what the server says)"),
+        ("LoadFailed", None, None, "could not be loaded: what the server says"),
         ("GpuOutOfMemory", None, None, "raise spec.resources.gpu.count (it is 2)"),
         ("StartupFailed", None, None, "the server reports"),
     ],
@@ -286,6 +288,13 @@ def test_the_servers_reasons_name_what_to_mend(
     phase, found, message = available(running(a_pod()), body=body, startup={"llama-1": report_of}, secret=secret)
     assert (phase, found) == ("Failed", reason)
     assert words in message
+
+
+def test_the_fix_of_a_model_that_does_not_load_is_that_of_its_cause() -> None:
+    """More GPUs mend no missing shard."""
+    cause = "model.safetensors.index.json names b.safetensors, which it does not have: choose another revision"
+    row = a_report("Load", error={"reason": "LoadFailed", "message": cause, "attempt": 1})
+    assert available(running(a_pod()), startup={"llama-1": row})[2] == f"the model could not be loaded: {cause}"
 
 
 def test_an_interrupted_download_goes_on_by_itself() -> None:

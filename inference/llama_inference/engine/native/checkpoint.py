@@ -16,6 +16,7 @@ from llama_inference.errors import LoadError, LoadReason
 
 INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
+_ANOTHER: Final = "they are not whole, or not this model's; choose another revision"
 
 
 class Checkpoint:
@@ -41,7 +42,9 @@ class Checkpoint:
                 with safe_open(folder / SINGLE, "pt") as file:
                     self._files = dict.fromkeys(file.keys(), SINGLE)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise LoadError(LoadReason.LOAD_FAILED, f"the weights in {folder.name} cannot be read: {error}") from error
+            raise LoadError(
+                LoadReason.LOAD_FAILED, f"the weights in {folder.name} cannot be read ({error}): {_ANOTHER}"
+            ) from error
 
     def sizes(self) -> dict[str, int]:
         """Return how many bytes each tensor has in its file.
@@ -58,7 +61,7 @@ class Checkpoint:
                 rows = ((name, row["data_offsets"]) for name, row in header.items() if name != "__metadata__")
                 found |= {name: end - begin for name, (begin, end) in rows}
         except (OSError, ValueError, KeyError) as error:
-            message = f"the weights in {self._folder.name} cannot be read: {error}"
+            message = f"the weights in {self._folder.name} cannot be read ({error}): {_ANOTHER}"
             raise LoadError(LoadReason.LOAD_FAILED, message) from error
         return found
 
@@ -84,7 +87,7 @@ class Checkpoint:
             else:
                 piece = view[:, cut.first : cut.last]
             if piece.shape != target.shape:
-                message = f"{name} has a part of {list(piece.shape)} where {list(target.shape)} is expected"
+                message = f"{name} has a part of {list(piece.shape)} where {list(target.shape)} is expected: {_ANOTHER}"
                 raise LoadError(LoadReason.LOAD_FAILED, message)
             target.copy_(piece)
             size = piece.numel() * piece.itemsize
@@ -94,11 +97,11 @@ class Checkpoint:
     def _open(self, name: str) -> safe_open:
         file = self._files.get(name)
         if file is None:
-            raise LoadError(LoadReason.LOAD_FAILED, f"the weights in {self._folder.name} hold no {name}")
+            raise LoadError(LoadReason.LOAD_FAILED, f"the weights in {self._folder.name} hold no {name}: {_ANOTHER}")
         try:
             return safe_open(self._folder / file, "pt")
         except (OSError, SafetensorError) as error:
-            raise LoadError(LoadReason.LOAD_FAILED, f"{file} cannot be read: {error}") from error
+            raise LoadError(LoadReason.LOAD_FAILED, f"{file} cannot be read ({error}): {_ANOTHER}") from error
 
 
 def skeleton(folder: Path, dtype: torch.dtype, device: torch.device) -> Pretrained:

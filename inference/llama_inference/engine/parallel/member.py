@@ -15,7 +15,7 @@ from llama_inference.engine.native.weights import Weights
 from llama_inference.engine.parallel.topology import Topology
 from llama_inference.engine.progress import Progress
 from llama_inference.engine.reading import Reading
-from llama_inference.engine.weights import quiet
+from llama_inference.engine.weights import quiet, way_out
 from llama_inference.errors import LoadError, LoadReason
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,9 @@ def load_part(folder: Path, dtype: str, topology: Topology, rank: int, progress:
         raise
     except Exception as error:
         log.exception("a part of the model cannot be loaded", extra={"rank": rank})
-        message = f"a part of the model cannot be loaded as {chosen} ({type(error).__name__}: {error})"
-        raise LoadError(LoadReason.LOAD_FAILED, message) from error
+        summary = f"{type(error).__name__}: {error}"
+        message = f"a part of the model cannot be loaded as {chosen} ({summary}): {way_out(error)}"
+        short_of_memory = isinstance(error, torch.OutOfMemoryError)
+        raise LoadError(LoadReason.GPU_OUT_OF_MEMORY if short_of_memory else LoadReason.LOAD_FAILED, message) from error
     log.info("part loaded", extra={"rank": rank, "of": topology.size, "bytes": checkpoint.bytes_read})
     return Part(model, weights, chosen, checkpoint.bytes_read)
