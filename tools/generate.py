@@ -17,6 +17,7 @@ from llama_operator.spec.crd import crd
 from llama_operator.status import reference as conditions
 from llama_packages import reference as packages
 from tools import kubectl_reference
+from tools.contract import server_contract
 from tools.helm import helm
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -60,6 +61,7 @@ def _plain(obj: dict[str, Any]) -> dict[str, Any]:
 OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
     f"{CHART}/files/crd.yaml": lambda: NOTICE + dump(crd()),
     f"{CHART}/files/permissions.yaml": lambda: NOTICE + dump(dict(PERMISSIONS)),
+    "operator/llama_operator/spec/server_contract.json": server_contract,
     "docs/llamadeployment.md": fields.markdown,
     "docs/conditions.md": conditions.markdown,
     "docs/kubectl-llama-reference.md": kubectl_reference.markdown,

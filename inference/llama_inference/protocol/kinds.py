@@ -22,7 +22,8 @@ class Kind:
 
     Attributes:
         check: value and vocabulary size (None when no model is loaded yet) → the value as transformers takes it.
-        schema: the same rule as JSON schema.
+        schema: the same rule as JSON schema; `x-most-characters` and `x-most-ids` are of all strings, or token ids, in
+            all lists of a value. The operator judges by it: a rule that is not in it is one that it does not know.
         minimum, maximum: bounds of a plain number, else None; a deployment may lower the maximum.
     """
 
@@ -114,7 +115,7 @@ def strings() -> Kind:
 
     one = {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_STRINGS}
-    return Kind(check, {"anyOf": [one, many]})
+    return Kind(check, {"anyOf": [one, many], "x-most-characters": MOST_CHARACTERS})
 
 
 def _token(value: Json, vocabulary: int | None) -> int:
@@ -126,7 +127,7 @@ def _token(value: Json, vocabulary: int | None) -> int:
     return int(value)
 
 
-TOKEN_SCHEMA = {"type": "integer", "minimum": 0}
+TOKEN_SCHEMA = {"type": "integer", "minimum": 0, "maximum": INT_MAX}
 
 
 def at_most(count: int, most: int, what: str) -> None:
@@ -169,7 +170,8 @@ def token_lists() -> Kind:
         _hold_lists(value)
         return [inner.check(item, vocabulary) for item in value]
 
-    return Kind(check, {"type": "array", "items": inner.schema, "minItems": 1, "maxItems": MOST_LISTS})
+    many = {"type": "array", "items": inner.schema, "minItems": 1, "maxItems": MOST_LISTS, "x-most-ids": MOST_IDS}
+    return Kind(check, many)
 
 
 def _hold_lists(lists: list[Json]) -> None:
@@ -188,7 +190,8 @@ def biases() -> Kind:
         return [[inner.check(ids, vocabulary), amount.check(bias, vocabulary)] for ids, bias in value]
 
     pair = {"type": "array", "prefixItems": [inner.schema, amount.schema], "minItems": 2, "maxItems": 2}
-    return Kind(check, {"type": "array", "items": pair, "minItems": 1, "maxItems": MOST_LISTS})
+    many = {"type": "array", "items": pair, "minItems": 1, "maxItems": MOST_LISTS, "x-most-ids": MOST_IDS}
+    return Kind(check, many)
 
 
 def decay() -> Kind:

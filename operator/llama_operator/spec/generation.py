@@ -1,7 +1,7 @@
 """`spec.generation`: what a deployment says about the parameters of predict requests.
 
 Keys are the parameters' own names, as in a request; the bounds are the predict contract's (docs/predict.md).
-Other fields of transformers' GenerationConfig pass through and are checked by the server when it starts.
+Other fields of transformers' GenerationConfig are held against the server's own tables (`spec.parameters`).
 """
 
 from typing import Annotated, Any, Final
