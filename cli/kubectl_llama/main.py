@@ -23,6 +23,8 @@ VERBS: Final[Mapping[str, str]] = {
     "rollback": "Go back to an earlier revision: the very pods that served, image and commit included.",
     "scale": "Change the number of replicas; 0 stops it and keeps the cache.",
     "delete": "Delete a deployment, with its pods, its Service and its cache; its Secrets stay.",
+    "init": "Write a new Truss package into a folder: config.yaml and model/model.py.",
+    "import-truss": "Print the manifests that stand for a package: its ConfigMap and its LlamaDeployment.",
     "completion": "Print what makes a shell complete names, for kubectl-llama.",
 }
 """Each verb with its line in the help; it is imported only when it is used, for imports are what a start takes."""
@@ -39,7 +41,8 @@ class Verbs(click.Group):
         """Import a verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"kubectl_llama.verbs.{cmd_name}").command
+        module = import_module(f"kubectl_llama.verbs.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click asks so)

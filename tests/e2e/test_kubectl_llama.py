@@ -12,7 +12,7 @@ import pytest
 from tests.support import models
 from tests.support.cluster import Namespace
 from tests.support.kubectl import environment
-from tests.support.served import GATED, TOKEN, token_secret
+from tests.support.served import GATED, TOKEN, mock, token_secret
 from tools.pictures import KEEP
 
 pytestmark = pytest.mark.cluster
@@ -68,16 +68,8 @@ def test_a_models_name_is_served_asked_talked_with_and_gone(space: Namespace) ->
     question = {"messages": [{"role": "user", "content": "What is the capital city of Japan?"}], "num_beams": 1}
     question |= {"max_new_tokens": 64, "temperature": 0}
     assert "Tokyo" in json.loads(told(space, "predict", "-d", json.dumps(question)))["data"][0]
-    stream = {"prompt": "The capital of France is", "max_new_tokens": 12, "num_beams": 1}
-    events = told(space, "predict", NAME, "--stream", "-f", "-", stdin=json.dumps(stream))
-    assert events.count("data: ") > 3
-    assert events.rstrip().endswith("data: [DONE]")
-    refused = llama(space, "predict", NAME, "-d", '{"prompt": 3}')
-    assert refused.returncode == 5
-    assert "prompt" in refused.stderr
-
     talk = llama(
-        space, "chat", NAME, "--temperature", "0", "--max-tokens", "12", stdin="What is the capital city of Japan?\n"
+        space, "chat", NAME, "--temperature", "0", "--max-tokens", "12", stdin="What is the capital of Japan?\n"
     )
     assert "Tokyo" in talk.stdout
     assert "tokens" in talk.stderr
@@ -91,6 +83,28 @@ def test_a_models_name_is_served_asked_talked_with_and_gone(space: Namespace) ->
     told(space, "delete", NAME)
     assert space.list("pods", f"app.kubernetes.io/instance={NAME}") == []
     assert llama(space, "status", NAME).returncode == 3
+
+
+def test_answers_come_piece_by_piece_through_the_port_forward(space: Namespace) -> None:
+    """A stream is passed on whole, a long one can be left, a refusal ends with 5, and a key comes out of a Secret."""
+    keys = {"apiKeySecretSelector": {"matchLabels": {"keys": "mine"}}}
+    space.run("create", "secret", "generic", "mine", "--from-literal=key=sesame")
+    space.run("label", "secret", "mine", "keys=mine")
+    told(space, "push", "-f", "-", stdin=json.dumps(mock("mock", step_seconds=0.05, auth=keys)))
+    key = ("--api-key-from", "mine/key")
+    stream = {"prompt": "Hello", "max_new_tokens": 24, "num_beams": 1}
+    events = told(space, "predict", "mock", *key, "--stream", "-f", "-", stdin=json.dumps(stream))
+    assert events.count("data: ") > 3
+    assert events.rstrip().endswith("data: [DONE]")
+    refused = llama(space, "predict", "mock", *key, "-d", '{"prompt": 3}')
+    assert refused.returncode == 5
+    assert "prompt" in refused.stderr
+    keyless = llama(space, "predict", "mock", "-d", json.dumps(stream))
+    assert keyless.returncode == 5
+    assert "--api-key-from" in keyless.stderr
+    talk = llama(space, "chat", "mock", *key, "--max-tokens", "8", stdin="Hello\nAnd?\n")
+    assert (talk.returncode, len(talk.stdout.splitlines())) == (0, 2), talk.stderr
+    assert "sesame" not in f"{refused.stderr}{keyless.stderr}{talk.stderr}"
 
 
 def test_a_wrong_token_is_told_by_push_plan_and_diagnose_and_shown_by_none(space: Namespace, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,3 +195,21 @@ def test_no_hub_asks_none(cli: Run) -> None:
     names = {row["name"] for row in planned(cli, "--no-hub")["checks"]}
     assert "Node" in names
     assert "Memory" not in names
+
+
+def test_a_packages_secrets_room_and_code_are_looked_at(cli: Run, offered: MemoryCluster, tmp_path: Path) -> None:
+    """No Hub is asked; its Secret is missing, and its code reads one that it does not declare."""
+    (tmp_path / "model").mkdir()
+    source = "class Model:\n    def predict(self, x):\n        return self._secrets['other']\n"
+    (tmp_path / "model" / "model.py").write_text(source)
+    (tmp_path / "config.yaml").write_text(
+        "model_name: chat\nsecrets: {mine: null}\nresources: {accelerator: 'A100:2'}\n"
+    )
+    done = cli("plan", str(tmp_path), "-o", "json")
+    shown = json.loads(done.out)
+    assert (done.code, shown["error"]["code"]) == (4, "SecretNotFound")
+    assert {"Deployment", "Service", "ConfigMap", "PersistentVolumeClaim"} <= {row["kind"] for row in shown["creates"]}
+    assert (shown["room"]["when"], shown["gpus"]) == ("now", 2)
+    assert "warning: model/model.py:3 reads the secret other" in done.err
+    offered.add(SECRET, {"metadata": {"name": "package-secrets", "namespace": "default"}, "data": {"mine": "eA=="}})
+    assert cli("plan", str(tmp_path)).code == 0

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from kubectl_llama.ask.room import Room, room
 from kubectl_llama.errors import RefusedError
-from llama_operator.errors import SpecError
-from llama_operator.plan import revisions
+from llama_operator.errors import PackageError, SpecError
+from llama_operator.plan import package, revisions
 from llama_operator.plan.build import build_plan
-from llama_operator.plan.observed import Key, Observed, PreflightResult, SecretFact
+from llama_operator.plan.observed import Key, Observed, PreflightResult, SecretFact, ref_of
 from llama_operator.plan.observed import Plan as Desired
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.survey import Survey
@@ -35,20 +35,46 @@ class Draft:
 
 
 def draft(
-    spec: LlamaDeploymentSpec, body: Object, secret: SecretFact | None, settings: PlanSettings, now: datetime
+    spec: LlamaDeploymentSpec,
+    body: Object,
+    secret: SecretFact | None,
+    settings: PlanSettings,
+    now: datetime,
+    *,
+    archive: Object | None = None,
+    secrets: Sequence[SecretFact] = (),
 ) -> Draft:
     """Return what is to be asked before it can be judged.
+
+    Args:
+        spec: what is served; a package is read from its `archive`.
+        body: the LlamaDeployment.
+        secret: what is known of the Secret with the Hub token.
+        settings: those of the operator.
+        now: the time.
+        archive: the ConfigMap with the package.
+        secrets: what is known of the Secrets that a package may take its secrets from.
 
     Raises:
         RefusedError: if the spec cannot be served as written.
     """
     metadata = {**body["metadata"], "uid": ""}
     key = Key(metadata["namespace"], metadata["name"])
-    seen = Observed(key=key, body={**body, "metadata": metadata}, now=now, secret=secret)
+    children = {ref_of(archive): archive} if archive is not None else {}
+    seen = Observed(
+        key=key,
+        body={**body, "metadata": metadata},
+        now=now,
+        secret=secret,
+        children=children,
+        package_secrets=tuple(secrets),
+    )
     try:
+        spec = package.resolve(spec, seen, settings.packages)
         desired = build_plan(spec, seen, settings)
     except SpecError as error:
-        raise RefusedError(str(error), field=error.field, code="InvalidSpec") from None
+        code = error.reason if isinstance(error, PackageError) else "InvalidSpec"
+        raise RefusedError(str(error), field=error.field, code=code) from None
     return Draft(spec, case_of(spec, seen, desired, settings), desired)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from kubectl_llama import options
-from kubectl_llama.ask import planning, resource
+from kubectl_llama.ask import package, planning, resource
 from kubectl_llama.ask.operator_settings import read_settings
 from kubectl_llama.edge import terminal
 from kubectl_llama.edge.hub import Hub
@@ -27,13 +27,15 @@ from kubectl_llama.edge.kinds import (
 )
 from kubectl_llama.edge.kube import Object
 from kubectl_llama.errors import ClusterError, NotFoundError
-from kubectl_llama.verbs.push import pushed_flags, wanted_of
+from kubectl_llama.verbs.pushed import pushed, pushed_flags
 from llama_operator.names import OPERATOR_APP
 from llama_operator.plan.observed import NodeOffer, SecretFact
 from llama_operator.plan.offers import offer
+from llama_operator.plan.package import wanted_secrets
 from llama_operator.plan.settings import PlanSettings
 from llama_operator.plan.source import token_secret
 from llama_operator.plan.survey import HubAnswer, HubRefusal, Question, Survey
+from llama_operator.spec.model import LlamaDeploymentSpec
 
 T = TypeVar("T")
 _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
@@ -55,19 +57,36 @@ def command(*, gpu_hour_price: float | None, hub: bool, **given: Any) -> None:  
     \b
     kubectl llama plan --model meta-llama/Llama-2-70b-chat-hf --gpu A100:2 --gpu-hour-price 3.50
     """
-    body = resource.placed(wanted_of(given), options.namespace())
+    asked = pushed(given)
+    body = resource.placed(asked.body, options.namespace())
     spec = resource.checked(body)
     settings, comes = _settings()
     secret_name, secret_key = token_secret(spec)
-    secret = _if_allowed(lambda: options.cluster().get(SECRET, secret_name, options.namespace()))
-    draft = planning.draft(spec, body, _fact(secret_name, secret), settings, datetime.now(UTC))
+    secret = _secret(secret_name) if spec.package is None else None
+    archive = package.config_map(asked.package, body) if asked.package is not None else _archive(spec)
+    sources = {row.secret for row in wanted_secrets(spec.package, archive)} if spec.package is not None else ()
+    draft = planning.draft(
+        spec,
+        body,
+        _fact(secret_name, secret) if spec.package is None else None,
+        settings,
+        datetime.now(UTC),
+        archive=archive,
+        secrets=[_fact(name, _secret(name)) for name in sorted(sources)],
+    )
     question = draft.case.question
-    model = Hub(options.cluster(), question.endpoint, _token(secret, secret_key)).ask(question) if hub else None
+    model = (
+        Hub(options.cluster(), question.endpoint, _token(secret, secret_key)).ask(question)
+        if hub and question.asks_hub
+        else None
+    )
     if isinstance(model, HubRefusal) and model.reason == "HubUnreachable":
         model = None  # from here: the cluster may reach it
     pods = _if_allowed(lambda: options.cluster().list(POD, fields=_RUNNING))
     found = planning.decide(draft, _survey(question, model), pods, on_demand=comes, price=gpu_hour_price)
     error = found.refusal()
+    for fault in asked.faults:
+        terminal.say(f"warning: {fault}")
     form = options.state().output
     if form:
         terminal.document({**found.as_json(body), **(error.as_json() if error else {})}, form)
@@ -76,6 +95,16 @@ def command(*, gpu_hour_price: float | None, hub: bool, **given: Any) -> None:  
     if error is not None:
         error.told = bool(form)
         raise error
+
+
+def _secret(name: str) -> Object | None:
+    return _if_allowed(lambda: options.cluster().get(SECRET, name, options.namespace()))
+
+
+def _archive(spec: LlamaDeploymentSpec) -> Object | None:
+    """Return the ConfigMap of a package that is in the cluster already."""
+    name = spec.package.config_map if spec.package is not None else None
+    return _if_allowed(lambda: options.cluster().get(CONFIG_MAP, name, options.namespace())) if name else None
 
 
 def _if_allowed(reading: Callable[[], T]) -> T | None:

@@ -18,7 +18,7 @@ from kubectl_llama.edge import terminal
 from kubectl_llama.edge.kube import seconds
 from kubectl_llama.edge.line import Answer
 from kubectl_llama.errors import AnswerError, UsageError
-from kubectl_llama.verbs.push import read
+from kubectl_llama.verbs.pushed import read
 from kubectl_llama.view.events import Events
 
 

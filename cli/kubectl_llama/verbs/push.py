@@ -1,47 +1,32 @@
 """`push`: bring a LlamaDeployment into the cluster, and wait until it serves."""
 
 import difflib
-import sys
+import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, Final
 
 import click
 import yaml
 
 from kubectl_llama import options
-from kubectl_llama.ask import resource
+from kubectl_llama.ask import package, resource
 from kubectl_llama.ask.conflict import is_our_own
+from kubectl_llama.ask.package import Package
 from kubectl_llama.ask.verdict import Verdict, is_seen, verdict
 from kubectl_llama.edge import terminal
-from kubectl_llama.edge.kinds import LLAMA
+from kubectl_llama.edge.kinds import CONFIG_MAP, LLAMA
 from kubectl_llama.edge.kube import MANAGER, Cluster, Object, seconds
 from kubectl_llama.errors import CliError, NotFoundError, RefusedError, TimedOutError, UsageError
+from kubectl_llama.verbs.pushed import pushed, pushed_flags
 from kubectl_llama.view import drawing, summary, timeline
 
 LOOK_SECONDS: Final = 0.5
+_QUESTION: Final = {"prompt": "What is the meaning of life?"}
 _SILENT_SECONDS: Final = 15.0
 """How long an operator may take to look at what was pushed before that is told."""
-
-
-_PUSHED: Final = (
-    click.option("-f", "--filename", metavar="FILE", help="A LlamaDeployment; - reads standard input."),
-    click.option("--model", metavar="REPO", help="A model of the Hub, such as meta-llama/Llama-2-70b-chat-hf."),
-    click.option("--revision", metavar="REV", help="Branch, tag or commit of the model."),
-    click.option("--name", metavar="NAME", help="Name of the deployment; else that of the model."),
-    click.option("--gpu", metavar="PRODUCT:N", help="GPUs of a replica, such as A100:2; 0 runs on CPUs."),
-    click.option("--secret", metavar="SECRET[/KEY]", help="The Secret with the Hub token."),
-    click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="A field of the spec; may be repeated."),
-)
-
-
-def pushed_flags(command: options.Command) -> options.Command:
-    """Give a command the flags that say what is pushed."""
-    for flag in reversed(_PUSHED):
-        command = flag(command)
-    return command
 
 
 @click.command()
@@ -64,25 +49,33 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     \b
     kubectl llama push --model HuggingFaceTB/SmolLM2-135M-Instruct --gpu 0
     kubectl llama push -f llama.yaml --set replicas=2
+    kubectl llama push ./my-package
     """
     _notes(given)
-    wanted = wanted_of(given)
+    found = pushed(given)
+    wanted = found.body
     resource.checked(wanted)
+    for fault in found.faults:
+        terminal.say(f"warning: {fault}")
     if given["dry_run"] == "client":
         return terminal.document(wanted, _form(("yaml", "json"), "yaml"))
     cluster = options.cluster()
     wanted = resource.placed(wanted, options.namespace())
     if given["diff"]:
         return _show_difference(cluster, wanted, force=given["force_conflicts"])
-    dry = given["dry_run"] == "server"
-    applied = _apply(cluster, wanted, dry_run=dry, force=given["force_conflicts"])
-    if dry:
-        return terminal.document(applied, _form(("yaml", "json"), "yaml"))
+    # First to see whether it is taken: what is refused leaves no ConfigMap behind.
+    if given["dry_run"] == "server" or found.package is not None:
+        tried = _apply(cluster, wanted, dry_run=True, force=given["force_conflicts"])
+        if given["dry_run"] == "server":
+            return terminal.document(tried, _form(("yaml", "json"), "yaml"))
+    if found.package is not None:
+        cluster.apply(CONFIG_MAP, package.config_map(found.package, wanted))
+    applied = _apply(cluster, wanted, dry_run=False, force=given["force_conflicts"])
     name = applied["metadata"]["name"]
     terminal.say(f"pushed {name} to namespace {options.namespace()}")
     if given["wait"]:
         applied = _wait(cluster, name, seconds(given["timeout"], "--timeout"))
-    _print(applied, waited=given["wait"])
+    _print(applied, found.package, waited=given["wait"])
     if given["tail"]:
         from kubectl_llama.verbs.logs import follow  # noqa: PLC0415
 
@@ -97,38 +90,6 @@ def _notes(given: Mapping[str, Any]) -> None:
     written = [f"--{name}" for name in ("trusted", "publish", "promote") if given[name]]
     if written:
         terminal.say(f"note: {' and '.join(written)} have no effect: every push here is what they ask for")
-
-
-def wanted_of(given: Mapping[str, Any]) -> Object:
-    """Return the LlamaDeployment that the flags describe.
-
-    Raises:
-        UsageError: if they describe none, or two.
-    """
-    if (given["filename"] is None) == (given["model"] is None):
-        raise UsageError("there is nothing to push, or two things", fix="give either --model REPO or -f FILE")
-    if given["model"] is not None:
-        names = ("name", "revision", "gpu", "secret", "sets")
-        return resource.of_model(given["model"], **{name: given[name] for name in names})
-    flags = [f"--{name}" for name in ("revision", "gpu", "secret") if given[name] is not None]
-    if flags:
-        raise UsageError(f"{' and '.join(flags)} with -f", fix="write it in the file, or use --set", field=flags[0])
-    where = given["filename"]
-    return resource.of_file(read(where), where, name=given["name"], sets=given["sets"])
-
-
-def read(where: str) -> str:
-    """Return the text of a file; `-` is standard input.
-
-    Raises:
-        NotFoundError: if it cannot be read.
-    """
-    if where == "-":
-        return sys.stdin.read()
-    try:
-        return Path(where).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f"{where} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _apply(cluster: Cluster, wanted: Object, *, dry_run: bool, force: bool) -> Object:
@@ -210,8 +171,11 @@ def _looks(cluster: Cluster, name: str, limit: float) -> Iterator[Object]:
             time.sleep(LOOK_SECONDS)
 
 
-def _print(body: Object, *, waited: bool) -> None:
+def _print(body: Object, pack: Package | None, *, waited: bool) -> None:
     form, shown = options.state().output, summary.as_json(body)
+    if pack is not None:
+        shown["package"] = {"digest": pack.digest, "bytes": len(pack.archive), "where": shown["package"]["where"]}
+        shown["ignored"] = [{"field": row.field, "why": row.words} for row in pack.ignored]
     name, place = shown["name"], f" -n {shown['namespace']}"
     if form == "name":
         terminal.result(f"llamadeployment.llama-operator.dev/{name}")
@@ -221,5 +185,6 @@ def _print(body: Object, *, waited: bool) -> None:
         terminal.say(
             f"{name} serves ({shown['ready']} ready)" if shown["phase"] == "Ready" else f"{name}: {shown['phase']}"
         )
-    ask = f"""kubectl llama predict {name}{place} -d '{{"prompt": "What is the meaning of life?"}}'"""
+    question = (package.example(pack.config) if pack is not None else None) or _QUESTION
+    ask = f"kubectl llama predict {name}{place} -d {shlex.quote(json.dumps(question))}"
     terminal.say(ask if waited else f"look at it with: kubectl llama status {name}{place} -w")
