@@ -231,3 +231,14 @@ def test_without_development_there_is_no_door() -> None:
         pod.ready()
         with pytest.raises(httpx2.ConnectError):
             pod.control("GET", "truss_hash")
+
+
+def test_a_hot_change_that_is_refused_leaves_every_method_as_it_was(watched: Watched) -> None:
+    """The class is swapped back whole: truss's own keeps the new one, under the old predict."""
+    good = (
+        MODEL.replace('"version": VERSION', '"version": self.number()') + "\n    def number(self):\n        return 71\n"
+    )
+    assert watched.patch("with a method", code(good), way="hot")["way"] == "hot"
+    bad = good.replace("return 71", "return 72").replace("def predict(self, request)", "def predict(self, a, b)")
+    assert watched.patch("refused", code(bad), way="hot")["error"]["exception"] == "ModelDefinitionError"
+    assert watched.ask()["version"] == 71
