@@ -29,7 +29,7 @@ from llama_inference.metrics import Metrics
 from llama_inference.package_app import PackageServer
 from llama_inference.settings import Settings, read
 from llama_inference.tracing.otel import open_tracer
-from llama_inference.values import BackendName
+from llama_inference.values import BackendName, Json
 
 BACKENDS = (*get_args(BackendName), "package")
 log = logging.getLogger("llama_inference.cli")  # not __name__: under `python -m` that is another logger
@@ -46,15 +46,16 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--model-dir", type=click.Path(path_type=Path), help="A local folder with a model, instead of the Hub.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="What computes; mock needs no model.")
+@click.option("--batch-invariant", is_flag=True, help="A seed repeats whatever else is computed; slower.")
 @click.option("--playground", is_flag=True, help="Serve a page at / that tries predict out.")
-def serve(host: str | None, port: int | None, model_dir: Path | None, backend: str | None, playground: bool) -> None:
+def serve(*, batch_invariant: bool, playground: bool, **given: Json) -> None:
     """Run the server; settings come from LLAMA_INFERENCE_* variables, and options win over them.
 
     Exit codes: 0 after SIGTERM, 1 when the engine is lost, 2 when the settings cannot be used.
     """
     logs.configure()
     try:
-        settings = read(host=host, port=port, model_dir=model_dir, backend=backend, playground=playground or None)
+        settings = read(batch_invariant=batch_invariant or None, playground=playground or None, **given)
         process = _Process(settings)
     except ConfigurationError as error:
         log.critical("the settings cannot be used: %s", error)

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         description="Native engine: tokens of one step, prompts being read included; more than "
         "max_concurrent_sequences. By default 128 more on a CPU, 2048 more on a GPU.",
     )
+    batch_invariant: bool = Field(
+        default=False,
+        description="Native engine, one rank: what else is computed changes no bit of a request's scores, so that a "
+        "seed repeats without exception; slower.",
+    )
     tensor_parallel: Literal["auto"] | PositiveInt = Field(
         "auto", description="Native engine: ranks of this pod, one process each. auto: the GPUs that it sees, else 1."
     )
@@ -158,7 +163,20 @@ def read(**overrides: Json) -> Settings:
         limit = f"above the {settings.max_concurrent_sequences} of {PREFIX}MAX_CONCURRENT_SEQUENCES"
         raise ConfigurationError(f"{PREFIX}STEP_TOKENS is {settings.step_tokens}; it must be {limit}")
     _check_ranks(settings)
+    _check_invariance(settings)
     return settings
+
+
+def _check_invariance(settings: Settings) -> None:
+    """Raise a ConfigurationError where the settings ask for what only one rank of ours can keep."""
+    if not settings.batch_invariant:
+        return
+    if settings.backend not in ("native", "transformers"):
+        message = f"{PREFIX}BATCH_INVARIANT is true, which {settings.backend} cannot keep"
+        raise ConfigurationError(f"{message}: use native, or leave it out")
+    if settings.nodes > 1 or settings.tensor_parallel not in ("auto", 1):
+        message = f"{PREFIX}BATCH_INVARIANT is true, which one rank alone can keep"
+        raise ConfigurationError(f"{message}: leave it out, or {PREFIX}TENSOR_PARALLEL and {PREFIX}NODES")
 
 
 def _check_ranks(settings: Settings) -> None:

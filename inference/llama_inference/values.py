@@ -29,6 +29,7 @@ class ModelInfo:
         dtype: such as `float16`.
         device: such as `cuda:0`, or `cuda:0,cuda:1` when the layers are spread.
         backend: what computes, which decides what parameters are honoured (`backends.abilities`).
+        batch_invariant: whether a seed repeats whatever else is computed, bit for bit.
     """
 
     max_context: int
@@ -38,6 +39,7 @@ class ModelInfo:
     dtype: str = "float32"
     device: str = "cpu"
     backend: BackendName = "native"
+    batch_invariant: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

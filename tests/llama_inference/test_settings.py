@@ -64,6 +64,7 @@ def test_an_option_wins_over_the_environment(environment: pytest.MonkeyPatch) ->
         ("TENSOR_PARALLEL", "0", f"{PREFIX}TENSOR_PARALLEL: "),
         ("NODE_RANK", "1", f"{PREFIX}NODE_RANK is 1"),
         ("NODES", "2", f"set {PREFIX}LEADER_ADDRESS"),
+        ("BATCH_INVARIANT", "maybe", f"{PREFIX}BATCH_INVARIANT: "),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(
@@ -74,6 +75,21 @@ def test_a_setting_that_cannot_be_used_is_named(
     with pytest.raises(ConfigurationError) as caught:
         read()
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("TENSOR_PARALLEL", "2", "one rank alone"), ("BACKEND", "vllm", "which vllm cannot keep")],
+)
+def test_who_cannot_keep_scores_free_of_company_does_not_start(
+    environment: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    """Rather than promise it; each other setting names what to leave out."""
+    environment.setenv(f"{PREFIX}BATCH_INVARIANT", "true")
+    assert read().batch_invariant
+    environment.setenv(PREFIX + name, value)
+    with pytest.raises(ConfigurationError, match=words):
+        read()
 
 
 def test_the_name_falls_back_to_the_model() -> None:

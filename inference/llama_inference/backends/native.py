@@ -116,18 +116,22 @@ class NativeBackend:
         *,
         max_context: int | None,
         budgets: BatchBudgets,
+        batch_invariant: bool = False,
         ranks: LedRanks | None = None,
     ) -> None:
         """`covers_model` accepts the model; `max_context` lowers what its configuration allows.
 
-        With `ranks`, `loaded` holds no weights: the ranks compute, and nothing runs outside of the batch.
+        `batch_invariant`: what else is computed changes no bit of a request's scores. With `ranks`, `loaded` holds no
+        weights: the ranks compute, and nothing runs outside of the batch.
         """
         self._model = loaded.model
         self._ranks = ranks
         self._exclusive = TransformersBackend(loaded, max_context=max_context)
-        self.info = replace(self._exclusive.info, backend="native")
+        self.info = replace(self._exclusive.info, backend="native", batch_invariant=batch_invariant)
         if ranks is None:
-            self.executor: Engine = Engine.of(loaded.model, max_context=self.info.max_context)
+            self.executor: Engine = Engine.of(
+                loaded.model, max_context=self.info.max_context, batch_invariant=batch_invariant
+            )
             free = free_memory(self.info.device)
         else:
             self.executor, free = ranks.engine, ranks.free

@@ -177,6 +177,8 @@ def _open_native(settings: Settings, progress: Progress, on_lost: Callable[[str]
     budgets = BatchBudgets(
         rows=settings.max_concurrent_sequences, tokens=settings.step_tokens, entries=settings.kv_cache_tokens
     )
-    backend = NativeBackend(loaded, max_context=settings.max_context_tokens, budgets=budgets)
+    backend = NativeBackend(
+        loaded, max_context=settings.max_context_tokens, budgets=budgets, batch_invariant=settings.batch_invariant
+    )
     log.info("the native engine batches requests", extra=dataclasses.asdict(backend.capacity))
     return backend

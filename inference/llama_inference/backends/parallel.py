@@ -39,7 +39,9 @@ Lost = Callable[[str], None]
 
 def topology(settings: Settings, gpus: int) -> Topology:
     """Return which ranks the settings ask for, where that many GPUs are seen."""
-    per_node = max(1, gpus) if settings.tensor_parallel == "auto" else settings.tensor_parallel
+    per_node = settings.tensor_parallel
+    if per_node == "auto":
+        per_node = 1 if settings.batch_invariant else max(1, gpus)
     if settings.nodes == 1:
         return Topology(per_node=per_node)
     return Topology(

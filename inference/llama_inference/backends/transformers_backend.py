@@ -46,6 +46,7 @@ class TransformersBackend:
             dtype=loaded.dtype,
             device=loaded.device,
             backend="transformers",
+            batch_invariant=True,  # nothing else is computed meanwhile
         )
         # From here on the model has no defaults of its own: every request carries all that counts.
         loaded.model.generation_config = GenerationConfig()

@@ -67,6 +67,7 @@ class Info(BaseModel):
     max_context: int | None
     dtype: str | None
     device: str | None
+    batch_invariant: bool | None = Field(description="Whether a seed repeats whatever else is computed, bit for bit.")
     chat_template: bool | None
     defaults: dict[str, Json]
     maximums: dict[str, float]

@@ -93,6 +93,7 @@ def _add_info(routes: APIRouter, serving: Serving) -> None:
             "max_context": model and model.max_context,
             "dtype": model and model.dtype,
             "device": model and model.device,
+            "batch_invariant": model and model.batch_invariant,
             "chat_template": model and model.has_chat_template,
             "defaults": dict(sorted({**(model_defaults(model) if model else {}), **defaults}.items())),
             "maximums": serving.limits.maximums,

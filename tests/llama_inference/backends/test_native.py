@@ -43,6 +43,15 @@ def native(tiny_dir: Path) -> Iterator[Served]:
         yield served.ready()
 
 
+def test_info_tells_whether_a_seed_repeats_whatever_else_is_computed(native: Served, tiny_dir: Path) -> None:
+    """Not unless it is asked for; and where one request at a time is computed, by itself."""
+    assert native.client.get("/info").json()["batch_invariant"] is False
+    for backend in ("native", "transformers"):
+        asked = settings(backend=backend, model_dir=tiny_dir, batch_invariant=backend == "native")
+        with serve(lambda progress, metrics, asked=asked: open_backend(asked, progress, metrics)) as served:
+            assert served.ready().client.get("/info").json()["batch_invariant"] is True
+
+
 def wanted(reference: "Reference", prompt: str, shape: dict[str, Any]) -> list[str]:
     """Transformers' own texts."""
     tokens = reference.tokens(prompt, max_length=80, do_sample=False, **shape)

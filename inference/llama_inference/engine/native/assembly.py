@@ -15,8 +15,11 @@ from llama_inference.engine.native.layout import GroupLayout, Layout, RunLayout,
 BLOCK: Final = 64
 
 
-def assemble(layout: Layout, cache: KvCache, device: torch.device) -> Rows:
-    """Return what the network computes; the masks show what the layout says. Slabs have been changed before."""
+def assemble(layout: Layout, cache: KvCache, device: torch.device, *, apart: bool = False) -> Rows:
+    """Return what the network computes; the masks show what the layout says. Slabs have been changed before.
+
+    `apart`: each row of a text is to attend by itself, so its piece shows whole blocks of entries, and has a mask.
+    """
     slots = {group.slab: _tensor(group.slots, device) for group in layout.groups}
     entries = {group.slab: _tensor(group.entries, device) for group in layout.groups}
     for sight in layout.sights:
@@ -36,7 +39,7 @@ def assemble(layout: Layout, cache: KvCache, device: torch.device) -> Rows:
         tokens=_tensor(layout.tokens, device),
         positions=_tensor(layout.positions, device),
         groups=tuple(_group(group, cache, slots[group.slab], entries[group.slab]) for group in layout.groups),
-        prefills=tuple(_segment(segment, cache) for segment in layout.segments),
+        prefills=tuple(_segment(segment, cache, apart=apart) for segment in layout.segments),
         wanted=None if layout.wanted is None else _tensor(layout.wanted, device),
     )
 
@@ -45,20 +48,27 @@ def _group(group: GroupLayout, cache: KvCache, slots: Tensor, entries: Tensor) -
     slab = cache[group.slab]
 
     def run(each: RunLayout) -> Run:
-        # In whole blocks: how entries that are hidden are summed up must not depend on how many company brings.
-        used = min(-(-each.used // BLOCK) * BLOCK, slab.shape.capacity)
+        used = whole_blocks(each.used, slab.shape.capacity)
         mask = slab.mask[each.first : each.last, None, :, :used]
         return Run(each.begin, each.end, slab.shape.width, slab.views(each.first, each.last, used), mask)
 
     return DecodeGroup(slab, group.begin, group.end, slots, entries, tuple(map(run, group.runs)))
 
 
-def _segment(segment: SegmentLayout, cache: KvCache) -> PrefillSegment:
+def _segment(segment: SegmentLayout, cache: KvCache, *, apart: bool) -> PrefillSegment:
     slab, slot = cache[segment.place.slab], segment.place.slot
     rows = segment.end - segment.begin
-    views = slab.views(slot, slot + 1, segment.start + rows)
-    mask = causal_mask(segment.start, rows, slab.mask)
+    end = segment.start + rows
+    used = whole_blocks(end, slab.shape.capacity) if apart else end
+    slab.wipe(slot, end, used)
+    views = slab.views(slot, slot + 1, used)
+    mask = causal_mask(segment.start, rows, slab.mask, entries=used if apart else None)
     return PrefillSegment(slab, slot, segment.start, segment.begin, segment.end, views, mask)
+
+
+def whole_blocks(entries: int, capacity: int) -> int:
+    """Round up: how hidden entries are summed up must not depend on how many company brings."""
+    return min(-(-entries // BLOCK) * BLOCK, capacity)
 
 
 def _tensor(values: Tokens, device: torch.device) -> Tensor:

@@ -53,7 +53,7 @@ class PrefillSegment:
         slot: where it is written, from entry `start` on.
         begin, end: its rows in the step.
         views: keys and values as `Slab.views` returns them.
-        mask: [rows, start + rows], or None when `start` is 0 and each row sees what stands before it.
+        mask: [rows, entries of the views], or None when `start` is 0 and each row sees what stands before it.
     """
 
     slab: Slab
@@ -65,11 +65,16 @@ class PrefillSegment:
     mask: Tensor | None
 
 
-def causal_mask(start: int, rows: int, like: Tensor) -> Tensor | None:
-    """Return the mask of a piece of `rows` tokens after `start` others, None when it is the plain triangle."""
-    if start == 0:
-        return None
-    hidden = torch.full((rows, start + rows), -torch.inf, dtype=like.dtype, device=like.device)
+def causal_mask(start: int, rows: int, like: Tensor, *, entries: int | None = None) -> Tensor | None:
+    """Return the mask of a piece of `rows` tokens after `start` others: [rows, entries].
+
+    Where `entries` are not given it ends with the piece, and is None when it is the plain triangle.
+    """
+    if entries is None:
+        if start == 0:
+            return None
+        entries = start + rows
+    hidden = torch.full((rows, entries), -torch.inf, dtype=like.dtype, device=like.device)
     return hidden.triu_(start + 1)
 
 
@@ -84,14 +89,15 @@ def attend(
     pieces: list[Tensor] = []
     for group in groups:
         group.slab.write(layer, group.slots, group.entries, new[group.begin : group.end])
-        pieces += [_decode(layer, query, run) for run in group.runs]
+        pieces += [decode(layer, query, run) for run in group.runs]
     for segment in prefills:
         segment.slab.write_run(layer, segment.slot, segment.start, new[segment.begin : segment.end])
         pieces.append(_prefill(layer, query, segment))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _decode(layer: int, query: Tensor, run: Run) -> Tensor:
+def decode(layer: int, query: Tensor, run: Run) -> Tensor:
+    """Return what the rows of a run attend to, [rows, heads * head]; query: [rows of the step, heads, head]."""
     keys, values = run.views[2 * layer], run.views[2 * layer + 1]
     slots, kv_heads, _, head = keys.shape
     rows = query[run.begin : run.end]

@@ -34,12 +34,13 @@ class Engine:
         self._used = 0
 
     @classmethod
-    def of(cls, model: Pretrained, *, max_context: int) -> "Engine":
+    def of(cls, model: Pretrained, *, max_context: int, batch_invariant: bool = False) -> "Engine":
         """Return an engine of one rank; the weights of `model`, which `covers_model` accepts, are packed in place.
 
-        `max_context` is at most the model's `max_position_embeddings`.
+        `max_context` is at most the model's `max_position_embeddings`. `batch_invariant`: scores do not depend on
+        company, bit for bit, see `invariance`.
         """
-        return cls(Stepper(model, pack(model), max_context=max_context))
+        return cls(Stepper(model, pack(model), max_context=max_context, batch_invariant=batch_invariant))
 
     @property
     def weights(self) -> Weights:
@@ -128,7 +129,7 @@ class Engine:
             return []
         for prefill in plan.prefills:
             self._jobs[prefill.job].clock.start()
-        layout, order, scored = lay_out(plan, self._jobs)
+        layout, order, scored = lay_out(plan, self._jobs, apart=self._stepper.batch_invariant)
         self._announce(layout)
         logits = self._stepper.carry_out(layout)
         for prefill in plan.prefills:

@@ -47,14 +47,14 @@ class Network:
 
     def logits(self, rows: Rows) -> Tensor:
         """Return float32 [wanted, vocabulary], on rank 0; keys and values of all rows are written on the way."""
-        weights = self._weights
         hidden = self._embedded(rows.tokens)
         turn = self._rope.at(rows.positions)
-        for number, layer in enumerate(weights.layers):
-            hidden = self._layer(number, layer, hidden, turn, rows)
+        for number, layer in enumerate(self._weights.layers):
+            query, new = self._before(layer, hidden, turn)
+            hidden = self._after(layer, hidden, attend(number, query, new, rows.groups, rows.prefills))
         if rows.wanted is not None:
             hidden = hidden.index_select(0, rows.wanted)
-        return self._ranks.gather(weights.head(weights.norm(hidden)), self._architecture.vocabulary).float()
+        return self._scores(hidden)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
         """The tokens' embeddings; each rank knows those of its part of the vocabulary, and adds nothing for others."""
@@ -66,24 +66,30 @@ class Network:
         found = weights.embedding.index_select(0, own.where(known, 0))
         return self._ranks.add(found.masked_fill_(~known[:, None], 0))
 
-    def _layer(self, number: int, layer: Layer, hidden: Tensor, turn: Turn, rows: Rows) -> Tensor:
-        hidden = self._add(layer.out, hidden, self._attention(number, layer, layer.norm(hidden), turn, rows))
-        gate, up = layer.gate_up(layer.mlp_norm(hidden)).chunk(2, dim=-1)
-        return self._add(layer.down, hidden, silu(gate).mul_(up))
-
-    def _add(self, projection: Projection, residual: Tensor, x: Tensor) -> Tensor:
-        if self._ranks.size == 1:
-            return projection.add_to(residual, x)
-        return residual.add_(self._ranks.add(projection(x)))
-
-    def _attention(self, number: int, layer: Layer, x: Tensor, turn: Turn, rows: Rows) -> Tensor:
+    def _before(self, layer: Layer, hidden: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
+        """What attention takes: query [rows, heads, head]; new keys and values [rows, 2, kv heads, head]."""
         it = self._architecture
-        fused = layer.qkv(x).view(x.shape[0], it.heads + 2 * it.kv_heads, it.head)
+        fused = layer.qkv(layer.norm(hidden)).view(hidden.shape[0], it.heads + 2 * it.kv_heads, it.head)
         query = fused[:, : it.heads]
         if layer.query_norm is not None and layer.key_norm is not None:
             key = fused[:, it.heads : it.heads + it.kv_heads]
             query.copy_(layer.query_norm(query))
             key.copy_(layer.key_norm(key))
         turn.apply_(fused[:, : it.heads + it.kv_heads])
-        new = fused[:, it.heads :].unflatten(1, (2, it.kv_heads))
-        return attend(number, query, new, rows.groups, rows.prefills)
+        return query, fused[:, it.heads :].unflatten(1, (2, it.kv_heads))
+
+    def _after(self, layer: Layer, hidden: Tensor, attended: Tensor) -> Tensor:
+        """The layer's output, [rows, hidden], from its input and what attention gave, [rows, heads * head]."""
+        hidden = self._add(layer.out, hidden, attended)
+        gate, up = layer.gate_up(layer.mlp_norm(hidden)).chunk(2, dim=-1)
+        return self._add(layer.down, hidden, silu(gate).mul_(up))
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        """The logits, float32 [rows, vocabulary], on rank 0."""
+        weights = self._weights
+        return self._ranks.gather(weights.head(weights.norm(hidden)), self._architecture.vocabulary).float()
+
+    def _add(self, projection: Projection, residual: Tensor, x: Tensor) -> Tensor:
+        if self._ranks.size == 1:
+            return projection.add_to(residual, x)
+        return residual.add_(self._ranks.add(projection(x)))

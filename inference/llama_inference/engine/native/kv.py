@@ -47,6 +47,11 @@ class Slab:
             self.kv[:, :, slot, :, used : self._written[slot]] = 0
             self._written[slot] = used
 
+    def wipe(self, slot: int, begin: int, end: int) -> None:
+        """Forget a slot's entries from `begin` up to `end`, which a mask is about to hide."""
+        if begin < end:
+            self.kv[:, :, slot, :, begin:end] = 0
+
     def see_also(self, slots: Tensor, entries: Tensor) -> None:
         """Let each slot's rows see one entry more; slots, entries: int64 [n]."""
         self.mask.transpose(1, 2).index_put_((slots, entries), self.mask.new_zeros(()))

@@ -127,8 +127,12 @@ class _Decoding:
     used: int  # entries of the slot in use, these included
 
 
-def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tuple[int, int], ...], tuple[Scored, ...]]:
+def lay_out(
+    plan: StepPlan, jobs: Mapping[int, Job], *, apart: bool = False
+) -> tuple[Layout, tuple[tuple[int, int], ...], tuple[Scored, ...]]:
     """Lay out the rows of a step: decoding jobs by their places, then texts; jobs take note of what they write.
+
+    `apart`: every slot is a run of its own.
 
     Returns: the layout; and the jobs whose next tokens are wanted, each with the number of its logits' rows, in order
     of those rows; and the places of prompts whose rows follow those.
@@ -140,7 +144,7 @@ def lay_out(plan: StepPlan, jobs: Mapping[int, Job]) -> tuple[Layout, tuple[tupl
     begin = 0
     for _, neighbours in groupby(decoding, key=lambda each: each.place.slab):
         members = list(neighbours)
-        groups.append(_group(members, begin))
+        groups.append(_group(members, begin, apart=apart))
         sights += _sights(groups[-1], members, jobs)
         begin = groups[-1].end
     order = [(each.number, len(each.tokens)) for each in decoding]
@@ -193,11 +197,13 @@ def _decoding(number: int, place: Place, job: Job) -> _Decoding:
     return _Decoding(number, job.spec.width, place, tokens[:, -1], position, entries, job.entries)
 
 
-def _group(members: list[_Decoding], begin: int) -> GroupLayout:
+def _group(members: list[_Decoding], begin: int, *, apart: bool) -> GroupLayout:
     width = members[0].width
     runs: list[RunLayout] = []
     at = begin
-    for _, neighbours in groupby(enumerate(members), key=lambda pair: pair[1].place.slot - pair[0]):
+    # What is the same for neighbours; apart, nobody has any.
+    shared = [number if apart else each.place.slot - number for number, each in enumerate(members)]
+    for _, neighbours in groupby(zip(shared, members, strict=True), key=lambda pair: pair[0]):
         run = [each for _, each in neighbours]
         end = at + len(run) * width
         used = max(each.used for each in run)

@@ -24,6 +24,11 @@ class Rope:
         self._sin = sin[0][:, None].contiguous()  # the same, the first half negative
         self._swapped = torch.arange(2 * half, device=device).roll(half)
 
+    @property
+    def positions(self) -> int:
+        """How many there are, from 0 on."""
+        return len(self._cos)
+
     def at(self, positions: Tensor) -> "Turn":
         """Return what turns rows at these positions, int64 [rows]."""
         return Turn(self._cos.index_select(0, positions), self._sin.index_select(0, positions), self._swapped)

@@ -5,20 +5,22 @@ import copy
 import pytest
 import torch
 
+from llama_inference.engine.native.engine import Engine
 from llama_inference.values import Generation
-from tests.llama_inference.engine.native.bench import Bench, a_prompt, a_request, tiny_model
+from tests.llama_inference.engine.native.bench import CONTEXT, Bench, a_prompt, a_request, tiny_model
 
 pytestmark = pytest.mark.slow
 POISON = 399
 
 
-@pytest.fixture(scope="module")
-def poisoned(words: object) -> Bench:
+@pytest.fixture(scope="module", params=[False, True], ids=["default", "batch-invariant"])
+def poisoned(words: object, request: pytest.FixtureRequest) -> Bench:
     """A model with a token whose embedding is not a number, as after an overflow in half precision."""
     model = tiny_model()
     with torch.no_grad():
         model.get_input_embeddings().weight[POISON] = torch.nan
-    return Bench(copy.deepcopy(model), model, words)
+    engine = Engine.of(copy.deepcopy(model), max_context=CONTEXT, batch_invariant=request.param)
+    return Bench(model, model, words, engine)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
