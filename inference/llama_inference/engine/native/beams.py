@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from llama_inference.engine.native.edits import Tokens
@@ -165,5 +166,9 @@ def _unwound(trail: Trail) -> tuple[Logprob, ...]:
 
 
 def _top(scores: Scores, count: int) -> Tokens:
-    """Indices of the largest, best first; of equals the first."""
-    return np.argsort(-scores, kind="stable")[:count]
+    """Indices of the largest, best first.
+
+    Equals stand as `torch.topk` has them on a CPU for as many scores, which is no order that could be told otherwise:
+    transformers asks it here, with the same shape, and with several forced end tokens beams end in equals.
+    """
+    return torch.from_numpy(scores)[None].topk(count).indices[0].numpy()
