@@ -18,7 +18,7 @@ from benchmarks.serving.__main__ import a_request, open_model
 from benchmarks.serving.ways import CAPACITY, NO_TEXT
 from llama_inference.backends.batching import PlannedJob
 from llama_inference.backends.native import plan_jobs
-from llama_inference.engine.device import cpu_threads
+from llama_inference.engine import processors
 from llama_inference.scheduler.batching.batch import Batch
 from tests.support.models import SMOLLM2, models_dir
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     asked = parser.parse_args()
-    torch.set_num_threads(cpu_threads())
+    torch.set_num_threads(processors.found().threads)
     model = open_model(models_dir() / SMOLLM2, asked.dtype)
     rows = [
         {"callers": callers, "beams": beams, **shares(Batch(model.engine, CAPACITY), jobs)}

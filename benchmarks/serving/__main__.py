@@ -15,7 +15,7 @@ from benchmarks.serving import report, ways
 from benchmarks.serving.measured import Measured
 from benchmarks.serving.plot import plot
 from benchmarks.serving.vllm_peer import VllmPeer, installed
-from llama_inference.engine.device import cpu_threads
+from llama_inference.engine import processors
 from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.engine import Engine
 from llama_inference.values import Generation
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--vllm-eager", action="store_true", help="without vLLM's compiler, which takes minutes once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     asked = parser.parse_args()
-    torch.set_num_threads(cpu_threads())
+    torch.set_num_threads(processors.found().threads)
     model = open_model(asked.model or models_dir() / SMOLLM2, asked.dtype)
     folder = asked.model or models_dir() / SMOLLM2
     python = None if asked.without_vllm else installed()

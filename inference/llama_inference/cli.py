@@ -1,6 +1,7 @@
 """The command line: `serve` runs the server, `openapi` prints its API."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from llama_inference.app import Server
 from llama_inference.backends.base import Backend
 from llama_inference.backends.mock import MockBackend
 from llama_inference.backends.opening import open_backend
+from llama_inference.engine import processors
 from llama_inference.engine.progress import Progress
 from llama_inference.errors import ConfigurationError
 from llama_inference.metrics import Metrics
@@ -54,6 +56,7 @@ def serve(*, batch_invariant: bool, playground: bool, **given: Json) -> None:
     Exit codes: 0 after SIGTERM, 1 when the engine is lost, 2 when the settings cannot be used.
     """
     logs.configure()
+    _wait_as_processors_are_shared()
     try:
         settings = read(batch_invariant=batch_invariant or None, playground=playground or None, **given)
         process = _Process(settings)
@@ -67,6 +70,14 @@ def serve(*, batch_invariant: bool, playground: bool, **given: Json) -> None:
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _wait_as_processors_are_shared() -> None:
+    """Set how torch's threads wait, which it reads when it is loaded; ranks in other processes inherit it."""
+    have = processors.found()
+    if set_now := processors.waiting(have, os.environ):
+        os.environ.update(set_now)
+        log.info("threads sleep while they wait: processors are shared", extra=dataclasses.asdict(have))
 
 
 @main.command()

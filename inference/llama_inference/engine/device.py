@@ -1,8 +1,5 @@
-"""What the machine offers: which dtype `auto` means, how many threads, one device or several."""
+"""What the machine offers: which dtype `auto` means, and how much memory is free; `processors` has the rest."""
 
-import math
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -34,16 +31,6 @@ def has_native_bf16(cpuinfo: Path = CPUINFO) -> bool:
     return any(BF16_FLAGS & set(line.split()) for line in lines if line.lower().startswith(("flags", "features")))
 
 
-def cpu_threads(cgroup: Path = CGROUP, affinity: Iterable[int] | None = None) -> int:
-    """How many threads compute: the CPUs this process may run on, or its cgroup's quota where that is less.
-
-    More threads than quota only wait for each other: the kernel stops them all for the rest of each period.
-    """
-    cpus = len(set(os.sched_getaffinity(0) if affinity is None else affinity))
-    quota = _quota_v2(cgroup) or _quota_v1(cgroup)
-    return max(1, min(cpus, math.ceil(quota))) if quota else max(1, cpus)
-
-
 def free_memory(device: str) -> int:
     """Bytes that may still be taken on `device` (`cpu`, `cuda:0`): on a CPU the machine's, or the cgroup's if less."""
     if device.startswith("cuda"):
@@ -57,20 +44,6 @@ def free_memory(device: str) -> int:
     if limit.isdigit() and used.isdigit():
         return max(0, min(machine, int(limit) - int(used)))
     return machine
-
-
-def _quota_v2(cgroup: Path) -> float | None:
-    fields = _read(cgroup / "cpu.max").split()
-    if len(fields) != 2 or fields[0] == "max":
-        return None
-    return int(fields[0]) / int(fields[1])
-
-
-def _quota_v1(cgroup: Path) -> float | None:
-    quota, period = (_read(cgroup / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
-    if not quota or not period or int(quota) <= 0:
-        return None
-    return int(quota) / int(period)
 
 
 def _read(path: Path) -> str:

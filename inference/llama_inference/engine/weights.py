@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from llama_inference.engine.device import choose_dtype, cpu_threads, has_native_bf16
+from llama_inference.engine import processors
+from llama_inference.engine.device import choose_dtype, has_native_bf16
 from llama_inference.engine.progress import Progress
 from llama_inference.engine.reading import counted
 from llama_inference.engine.selection import CONFIG
@@ -71,7 +72,7 @@ def load(folder: Path, dtype: str, progress: Progress | None = None) -> Loaded:
     quiet()
     gpus = torch.cuda.device_count()
     chosen = choose_dtype(dtype, gpu=gpus > 0, native_bf16=has_native_bf16())
-    torch.set_num_threads(cpu_threads())
+    torch.set_num_threads(processors.found().threads)
     # Several GPUs: accelerate spreads the layers. One: everything on it, so that too little memory is an error here
     # and not a model that silently computes on the CPU.
     placement = "auto" if gpus > 1 else {"": "cuda:0" if gpus else "cpu"}

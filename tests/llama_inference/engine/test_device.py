@@ -1,10 +1,10 @@
-"""What the machine offers: the dtype of `auto`, and how many threads."""
+"""What the machine offers: the dtype of `auto`."""
 
 from pathlib import Path
 
 import pytest
 
-from llama_inference.engine.device import choose_dtype, cpu_threads, has_native_bf16
+from llama_inference.engine.device import choose_dtype, has_native_bf16
 
 
 @pytest.mark.parametrize(
@@ -44,23 +44,3 @@ def test_bfloat16_is_native_where_the_processor_says_so(tmp_path: Path, cpuinfo:
 def test_a_machine_that_does_not_tell_has_no_native_bfloat16(tmp_path: Path) -> None:
     """No such file."""
     assert has_native_bf16(tmp_path / "none") is False
-
-
-@pytest.mark.parametrize(
-    ("files", "threads"),
-    [
-        ({}, 8),
-        ({"cpu.max": "max 100000"}, 8),
-        ({"cpu.max": "250000 100000"}, 3),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "3200000 100000"}, 8),
-        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
-    ],
-)
-def test_no_more_threads_than_the_container_may_run(tmp_path: Path, files: dict[str, str], threads: int) -> None:
-    """By the quota of either version of cgroups, rounded up, and never more than CPUs."""
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    assert cpu_threads(tmp_path, affinity=range(8)) == threads

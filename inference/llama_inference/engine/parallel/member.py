@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from llama_inference.engine.device import choose_dtype, cpu_threads, has_native_bf16
+from llama_inference.engine import processors
+from llama_inference.engine.device import choose_dtype, has_native_bf16
 from llama_inference.engine.native.architecture import Pretrained
 from llama_inference.engine.native.checkpoint import Checkpoint, skeleton
 from llama_inference.engine.native.shards import read_part
@@ -45,7 +46,7 @@ def load_part(folder: Path, dtype: str, topology: Topology, rank: int, progress:
     quiet()
     gpus = torch.cuda.device_count()
     chosen = choose_dtype(dtype, gpu=gpus > 0, native_bf16=has_native_bf16())
-    torch.set_num_threads(max(1, cpu_threads() // topology.per_node))
+    torch.set_num_threads(max(1, processors.found().threads // topology.per_node))
     device = torch.device(f"cuda:{topology.local(rank)}" if gpus else "cpu")
     if topology.nodes == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # what never leaves the pod needs no address of it
