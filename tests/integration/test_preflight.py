@@ -178,6 +178,39 @@ def test_a_pull_secret_that_does_not_exist_is_named(space: Namespace) -> None:
     passes(space)
 
 
+def test_a_priority_class_that_is_not_there_is_told_by_its_field(space: Namespace) -> None:
+    """Before a pod is refused for it; corrected, all is claimed."""
+    space.apply(checked(scheduling={"priorityClassName": "no-such-class"}))
+    message = held(space, "PriorityClassNotFound")
+    assert "there is no PriorityClass no-such-class: correct spec.scheduling.priorityClassName" in message, message
+    space.patch(LLAMA, "llama", {"spec": {"scheduling": {"priorityClassName": None}}})
+    passes(space)
+
+
+def test_a_misspelt_default_of_generation_is_refused_before_anything_is_made(space: Namespace) -> None:
+    """With the nearest name; corrected, all is claimed."""
+    space.apply(checked(generation={"defaults": {"temprature": 0.5}}))
+    row = space.condition("llama", "Accepted", "False InvalidSpec")
+    assert row["message"].startswith("spec.generation.defaults.temprature: there is no parameter temprature; did you ")
+    assert space.get("deployment", "llama") is None
+    assert space.get("persistentvolumeclaim", "llama-cache") is None
+    space.patch(LLAMA, "llama", {"spec": {"generation": {"defaults": {"temprature": None, "temperature": 0.5}}}})
+    passes(space)
+
+
+def test_an_adapter_is_told_with_the_model_that_it_is_for(space: Namespace, hub: HubServer, tmp_path: Path) -> None:
+    """Before a GPU is claimed for it."""
+    config = {"peft_type": "LORA", "base_model_name_or_path": REPO}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"w")
+    hub.add_repo("org/adapter", tmp_path)
+    space.apply(checked(model={"repo": "org/adapter"}))
+    message = held(space, "NotAModel")
+    assert f"an adapter (LORA) for {REPO}: name {REPO} in spec.model.repo" in message, message
+    space.patch(LLAMA, "llama", {"spec": {"model": {"repo": REPO}}})
+    passes(space)
+
+
 def test_a_hub_that_is_away_holds_the_first_pod_and_nothing_that_is_there(
     space: Namespace, hub: HubServer, operator: OperatorProcess
 ) -> None:

@@ -167,10 +167,12 @@ def ready(pod: Object, *, after_seconds: float = 60) -> dict[str, Any]:
     return {**up, "status": {**up["status"], "phase": "Running", "conditions": conditions}}
 
 
-def unschedulable(pod: Object, words: str) -> dict[str, Any]:
-    """The pod that the scheduler has no node for, in its words."""
+def unschedulable(pod: Object, words: str, gpus: int = 2, **spec: Any) -> dict[str, Any]:
+    """The pod that the scheduler has no node for, in its words; keyword arguments are of its spec."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
-    return {**pod, "status": {**pod["status"], "conditions": [condition]}}
+    container = {"name": names.CONTAINER, "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+    waits = {"containers": [container], **spec}
+    return {**pod, "spec": waits, "status": {**pod["status"], "conditions": [condition]}}
 
 
 def waiting(pod: Object, reason: str, words: str = "") -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Observer:
         startup, sets, nodes, warnings, pulls, routed = await asyncio.gather(
             self._startup.of([pod for pod in (*unready, *_followed(body, pods)) if _may_answer(pod)]),
             self._replica_sets(key, wanted=bool(unready)),
-            self._open_nodes(wanted=unplaced > 0),
+            self._all_nodes(wanted=unplaced > 0),
             self._events(key, (*children.values(), *pods, *downloads), "type=Warning", wanted=bool(unready)),
             self._events(key, unready, "reason=Pulled", wanted=len(unready) > unplaced),
             self._routed(key, body, children, ready=any(map(_is_ready, pods))),
@@ -241,9 +241,9 @@ class Observer:
             return ()
         return tuple(await self._cluster.list(REPLICA_SET, key.namespace, labels=names.pod_selector(key.name)))
 
-    async def _open_nodes(self, *, wanted: bool) -> tuple[NodeOffer, ...]:
-        found = await self._nodes.list() if wanted else ()
-        return tuple(node for node in found if not node.cordoned)
+    async def _all_nodes(self, *, wanted: bool) -> tuple[NodeOffer, ...]:
+        """Return the nodes, closed ones too: that they are may be why."""
+        return await self._nodes.list() if wanted else ()
 
     async def _events(self, key: Key, about: Sequence[Object], fields: str, *, wanted: bool) -> tuple[Object, ...]:
         if not wanted:

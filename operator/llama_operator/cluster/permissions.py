@@ -12,8 +12,10 @@ from llama_operator.cluster.resources import (
     OPTIONAL,
     PACKAGES,
     POD,
+    PRIORITY_CLASS,
     QUOTA,
     REPLICA_SET,
+    RUNTIME_CLASS,
     SECRET,
     SLEEP,
     STORAGE_CLASS,
@@ -31,7 +33,13 @@ def _rule(resource: Resource, *verbs: str, subresource: str = "") -> dict[str, A
 
 
 PERMISSIONS: Final[Mapping[str, list[dict[str, Any]]]] = {
-    "cluster": [_rule(NODE, "list", "watch"), _rule(STORAGE_CLASS, "list", "watch"), _rule(VOLUME, "list")],
+    "cluster": [
+        _rule(NODE, "list", "watch"),
+        _rule(STORAGE_CLASS, "list", "watch"),
+        _rule(VOLUME, "list"),
+        _rule(PRIORITY_CLASS, "get"),
+        _rule(RUNTIME_CLASS, "get"),
+    ],
     "namespaced": [
         _rule(LLAMA, *_READ),
         _rule(LLAMA, "update", subresource="status"),

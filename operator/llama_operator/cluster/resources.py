@@ -51,6 +51,8 @@ QUOTA: Final = Resource("v1", "ResourceQuota", "resourcequotas")
 LIMIT_RANGE: Final = Resource("v1", "LimitRange", "limitranges")
 VOLUME: Final = Resource("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 STORAGE_CLASS: Final = Resource("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+PRIORITY_CLASS: Final = Resource("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False)
+RUNTIME_CLASS: Final = Resource("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 LEASE: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 NETWORK_POLICY: Final = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")

@@ -14,7 +14,18 @@ from pydantic import SecretStr
 from llama_operator.cluster.client import Cluster
 from llama_operator.cluster.hub import HubQuery
 from llama_operator.cluster.nodes import Nodes
-from llama_operator.cluster.resources import CLAIM, LIMIT_RANGE, POD, QUOTA, SECRET, STORAGE_CLASS, VOLUME
+from llama_operator.cluster.resources import (
+    CLAIM,
+    LIMIT_RANGE,
+    POD,
+    PRIORITY_CLASS,
+    QUOTA,
+    RUNTIME_CLASS,
+    SECRET,
+    STORAGE_CLASS,
+    VOLUME,
+    Resource,
+)
 from llama_operator.errors import ClusterError
 from llama_operator.plan.observed import Key, Object
 from llama_operator.plan.survey import HubAnswer, Question, Room, Survey, class_of
@@ -65,6 +76,7 @@ class Surveyor:
             storage_classes=known,
             volume_classes=frozenset() if served else await self._volume_classes(),
             absent_secrets=absent,
+            absent_classes=await self._absent_classes(question),
             volume_there=await self._is_there(namespace, question.volume),
         )
 
@@ -96,6 +108,21 @@ class Surveyor:
     async def _absent(self, namespace: str, names: Sequence[str]) -> frozenset[str]:
         found = await asyncio.gather(*(self._cluster.get(SECRET, namespace, name) for name in names))
         return frozenset(name for name, secret in zip(names, found, strict=True) if secret is None)
+
+    async def _absent_classes(self, question: Question) -> frozenset[str]:
+        asked = ((PRIORITY_CLASS, question.priority_class), (RUNTIME_CLASS, question.runtime_class))
+        named = [(resource, name) for resource, name in asked if name is not None]
+        lacks = await asyncio.gather(*(self._lacks(resource, name) for resource, name in named))
+        return frozenset(name for (_, name), lacking in zip(named, lacks, strict=True) if lacking)
+
+    async def _lacks(self, resource: Resource, name: str) -> bool:
+        """Whether there is none of this name; what may not be read is left for the API server to refuse."""
+        try:
+            return await self._cluster.get(resource, None, name) is None
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            return False
 
     async def _volume_classes(self) -> frozenset[str]:
         """Return the classes of volumes that nobody has claimed; such a volume needs no StorageClass."""

@@ -123,7 +123,7 @@ class Observed:
         return str(self.body["metadata"]["uid"])
 
 
-Check = Literal["Secret", "Model", "Architecture", "Memory", "Node", "Quota", "Storage", "ImagePull"]
+Check = Literal["Secret", "Model", "Architecture", "Memory", "Node", "Quota", "Scheduling", "Storage", "ImagePull"]
 CheckState = Literal["passed", "failed", "unknown"]
 
 

@@ -116,6 +116,8 @@ class Question:
     storage_class: str | None = None
     asks_hub: bool = True
     volume: str | None = None
+    priority_class: str | None = None
+    runtime_class: str | None = None
 
 
 def class_of(name: str | None, classes: Mapping[str, bool]) -> str | None:
@@ -128,7 +130,8 @@ class Survey:
     """The answers. Lists are those of the namespace, or of the cluster; None where the operator may not read them.
 
     `storage_classes` tells for each whether it is the default; `volume_classes` are the classes of volumes that were
-    made by hand and wait for a claim, "" for those of none; `absent_secrets` are the pull secrets that do not exist;
+    made by hand and wait for a claim, "" for those of none; `absent_secrets` are the pull secrets that do not exist,
+    `absent_classes` the priority and runtime classes;
     `volume_there` whether the claim with the model does.
     """
 
@@ -139,6 +142,7 @@ class Survey:
     storage_classes: Mapping[str, bool] | None = None
     volume_classes: frozenset[str] = frozenset()
     absent_secrets: frozenset[str] = frozenset()
+    absent_classes: frozenset[str] = frozenset()
     volume_there: bool = True
 
 

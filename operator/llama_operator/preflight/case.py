@@ -63,6 +63,8 @@ def ask(spec: LlamaDeploymentSpec, seen: Observed, plan: Plan, settings: PlanSet
             storage_class=spec.cache.storage_class_name,
             asks_hub=spec.model.source == "hub",
             volume=spec.model.claim.name if spec.model.claim else None,
+            priority_class=pod_spec.get("priorityClassName"),
+            runtime_class=pod_spec.get("runtimeClassName"),
         ),
         cached=cached,
         served=cached and is_commit(revision) and _has_served(desired[wanted.workload], plan),

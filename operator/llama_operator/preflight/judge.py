@@ -12,7 +12,7 @@ from llama_operator.plan.refusals import sentence
 from llama_operator.plan.revision import is_commit
 from llama_operator.plan.sizing import cache_size
 from llama_operator.plan.survey import HubRefusal, ModelFact, Survey, class_of
-from llama_operator.preflight import architecture, limits, memory, nodes, quota, secrets, storage
+from llama_operator.preflight import architecture, classes, limits, memory, nodes, quota, secrets, storage
 from llama_operator.preflight import package as of_package
 from llama_operator.preflight.case import Case
 from llama_operator.preflight.finding import failed, passed, unknown
@@ -83,6 +83,7 @@ def _findings(case: Case, survey: Survey) -> Iterator[Finding]:
         yield architecture.check(spec.model.repo, fact, own_image=spec.engine.image is not None)
         yield _of_memory(case, pod, fact, survey)
     yield _of_nodes(case, pod, survey)
+    yield from classes.check(pod, spec.scheduling, survey)
     if not case.question.asks_hub and (served is None or served.environment_key is None):
         if served is None:
             yield storage.check_source(case.spec.model, there=survey.volume_there)

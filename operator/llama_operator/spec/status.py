@@ -86,7 +86,7 @@ class ModelRevision(StatusPart):
 class PreflightCheck(StatusPart):
     """What one check found before anything was claimed."""
 
-    name: str = Field(description="Secret, Model, Architecture, Memory, Node, Quota, Storage or ImagePull.")
+    name: str = Field(description="Secret, Model, Architecture, Memory, Node, Quota, Scheduling, Storage or ImagePull.")
     state: CheckState = Field(description="unknown: a fact could not be had; it holds nothing up.")
     message: str = Field(description="What was found, with the numbers; where it failed, what to do.")
 

@@ -98,8 +98,8 @@ def gather(
         *problems.of_gateway(spec, seen),
         *problems.of_preflight(preflight),
         *(problems.of_rollout(spec, plan.rollout, waits=waits) if plan is not None else ()),
-        *placement.of_deployment(deployment),
-        *(placement.of_job(seen, plan.filler) if plan is not None and fetching == () else ()),
+        *placement.of_deployment(spec, deployment),
+        *(placement.of_job(spec, seen, plan.filler) if plan is not None and fetching == () else ()),
         *(
             problem
             for pod in (*(fetching or ()), *pods, *workers)

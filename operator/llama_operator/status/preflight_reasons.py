@@ -8,6 +8,8 @@ from llama_operator.status.entry import Entry
 from llama_operator.status.reason import Reason
 
 _CHECK: Final[tuple[ConditionType, ...]] = ("PreflightPassed",)
+_PLACE: Final[tuple[ConditionType, ...]] = ("PreflightPassed", "PodsScheduled")
+"""What pods that are there can meet later, and are told of in the same words."""
 
 PREFLIGHT: Final[Mapping[Reason, Entry]] = {
     Reason.CHECKS_PASSED: Entry(
@@ -35,22 +37,34 @@ PREFLIGHT: Final[Mapping[Reason, Entry]] = {
         "Choose one of the message's proposals: context, concurrency or number of GPUs that would fit.",
     ),
     Reason.NO_MATCHING_NODE: Entry(
-        _CHECK,
+        _PLACE,
         "The node selector or the required affinity matches no node that would do otherwise.",
         "A typing error in spec.scheduling, or a node that has lost its label.",
         "Correct spec.scheduling, or label a node.",
     ),
     Reason.NODES_TAINTED: Entry(
-        _CHECK,
+        _PLACE,
         "Each node that would do has a taint that the pods do not tolerate.",
         "GPU nodes kept for a team, a cordoned node, or one that has not recovered.",
         "Tolerate the taint in spec.scheduling.tolerations, take it off, or uncordon the node.",
     ),
     Reason.NODE_TOO_SMALL: Entry(
-        _CHECK,
+        _PLACE,
         "No node has as much CPU or memory for pods as one replica asks for, even when nothing else runs there.",
         "spec.resources asks for more than a whole node.",
         "Lower spec.resources.cpu or memory, or add a larger node.",
+    ),
+    Reason.PRIORITY_CLASS_NOT_FOUND: Entry(
+        _PLACE,
+        "There is no PriorityClass of the name that pods give, so that the API server makes none.",
+        "A typing error in spec.scheduling.priorityClassName, or a class that was deleted.",
+        "Correct the field that the message names, or create the class.",
+    ),
+    Reason.RUNTIME_CLASS_NOT_FOUND: Entry(
+        _PLACE,
+        "There is no RuntimeClass of the name that pods give, so that the API server makes none.",
+        "A typing error in spec.scheduling.runtimeClassName, or a GPU operator that was not installed.",
+        "Correct the field that the message names, or create the class.",
     ),
     Reason.QUOTA_TOO_SMALL: Entry(
         _CHECK,

@@ -29,6 +29,8 @@ class Reason(StrEnum):
     NO_MATCHING_NODE = "NoMatchingNode"
     NODES_TAINTED = "NodesTainted"
     NODE_TOO_SMALL = "NodeTooSmall"
+    PRIORITY_CLASS_NOT_FOUND = "PriorityClassNotFound"
+    RUNTIME_CLASS_NOT_FOUND = "RuntimeClassNotFound"
     QUOTA_TOO_SMALL = "QuotaTooSmall"
     LIMIT_RANGE_EXCEEDED = "LimitRangeExceeded"
     STORAGE_CLASS_NOT_FOUND = "StorageClassNotFound"

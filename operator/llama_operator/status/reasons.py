@@ -143,7 +143,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
     Reason.UNSCHEDULABLE: Entry(
         _PLACE,
         "The scheduler finds no node, for another reason.",
-        "Taints, node selectors, affinities, or nodes that are cordoned.",
+        "What runs already: topology spread, pod affinity, ports, the place of a volume.",
         "Follow the scheduler's words in the message; spec.scheduling holds selectors and tolerations.",
     ),
     Reason.IMAGE_PULL_FAILED: Entry(

@@ -136,11 +136,12 @@ async def test_only_running_unready_pods_are_asked_how_far_they_are() -> None:
 
 
 async def test_nodes_are_listed_while_a_pod_has_none() -> None:
-    """Cordoned ones cannot help."""
+    """Cordoned ones too: that they are may be why."""
     waits = here(unschedulable(a_pod(), "0/1 nodes"))
     seen = await look(FakeCluster(waits, a_node(), a_node("cordoned", unschedulable=True)))
     assert [(node.name, node.product, node.allocatable) for node in seen.nodes] == [
-        ("node-1", "A100", {"cpu": "64", "nvidia.com/gpu": "8"})
+        ("node-1", "A100", {"cpu": "64", "nvidia.com/gpu": "8"}),
+        ("cordoned", "A100", {"cpu": "64", "nvidia.com/gpu": "8"}),
     ]
     cluster = FakeCluster(up(a_pod()), a_node())
     assert (await look(cluster)).nodes == ()

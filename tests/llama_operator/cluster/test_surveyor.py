@@ -194,3 +194,15 @@ async def test_without_a_hub_none_is_asked_and_the_volume_is_looked_for() -> Non
         cluster = FakeCluster(*objects)
         assert (await Surveyor(cluster, hub, Nodes(cluster)).survey(KEY, question)).volume_there is there
     assert hub.asked == []
+
+
+async def test_classes_that_pods_name_are_looked_for_and_no_others() -> None:
+    """One that is there, one that is not; where none is named nothing is asked."""
+    there = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}}
+    cluster = FakeCluster(there)
+    asked = replace(QUESTION, priority_class="high", runtime_class="nvidia")
+    found = await Surveyor(cluster, Hub(), Nodes(cluster)).survey(KEY, asked)
+    assert found.absent_classes == {"nvidia"}
+    cluster = FakeCluster()
+    assert (await Surveyor(cluster, Hub(), Nodes(cluster)).survey(KEY, QUESTION)).absent_classes == frozenset()
+    assert not {"PriorityClass", "RuntimeClass"} & {call.kind for call in cluster.calls}

@@ -255,6 +255,10 @@ FAILING: list[tuple[str, Survey, dict[str, Any]]] = [
     ("QuotaTooSmall", replace(SURVEY, quotas=(a_quota({"requests.nvidia.com/gpu": "1"}),)), {}),
     ("QuotaTooSmall", replace(SURVEY, quotas=(a_quota({"requests.storage": "10Gi"}),)), {}),
     ("LimitRangeExceeded", replace(SURVEY, limit_ranges=(a_limit_range(max={"cpu": "100m"}),)), {}),
+    *(
+        (f"{kind}ClassNotFound", replace(SURVEY, absent_classes=frozenset({"x"})), {"scheduling": {field: "x"}})
+        for kind, field in (("Priority", "priorityClassName"), ("Runtime", "runtimeClassName"))
+    ),
     ("StorageClassNotFound", SURVEY, {"cache": {"storageClassName": "gone"}}),
     ("CacheTooSmall", SURVEY, {"cache": {"size": "50Gi"}}),
     (
@@ -387,3 +391,22 @@ def test_an_engine_without_a_model_asks_nothing_of_the_hub(model: HubRefusal | N
     assert "Memory" not in states(found)
     short = judged(replace(SURVEY, model=model, nodes=()), engine={"name": "mock"})
     assert not short.passed
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "template", "reason", "field"),
+    [
+        ({"priorityClassName": "urgent"}, {}, "PriorityClassNotFound", "correct spec.scheduling.priorityClassName"),
+        ({}, {"priorityClassName": "urgent"}, "PriorityClassNotFound", "correct priorityClassName in spec.podTemplate"),
+        ({"runtimeClassName": "urgent"}, {}, "RuntimeClassNotFound", "correct spec.scheduling.runtimeClassName"),
+    ],
+)
+def test_a_class_that_is_not_there_is_told_before_anything_is_made(
+    scheduling: Any, template: Any, reason: str, field: str
+) -> None:
+    """By the field that names it; one that nobody names does not matter."""
+    absent = replace(SURVEY, absent_classes=frozenset({"urgent"}))
+    found = judged(absent, scheduling=scheduling, podTemplate={"spec": template})
+    assert (found.holds, found.reason) == (True, reason)
+    assert field in found.message
+    assert judged(absent).passed

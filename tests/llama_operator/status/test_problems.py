@@ -1,10 +1,14 @@
 """What the scheduler, the kubelet and the server say, turned into what to do."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from llama_operator import names
 from llama_operator.plan.observed import NodeOffer, Object, SecretFact
+from llama_operator.preflight.nodes import check
+from llama_operator.preflight.pod import read
 from llama_operator.spec.parse import parse
 from llama_operator.status.reason import Reason
 from llama_operator.status.reasons import REASONS
@@ -54,7 +58,7 @@ def gpus(**gpu: Any) -> dict[str, Any]:
             gpus(count=64),
             (a_node(8), a_node(4, name="node-2")),
             "TooManyGpus",
-            "wants 64 nvidia.com/gpu on one node, the largest node has 8: lower spec.resources.gpu.count or add a node",
+            "wants 64 nvidia.com/gpu on one node, and the largest node has 8: lower spec.resources.gpu.count to 8, or",
         ),
         (
             gpus(product="H100"),
@@ -62,7 +66,7 @@ def gpus(**gpu: Any) -> dict[str, Any]:
             "NoNodeWithProduct",
             "no node has GPUs of product H100, the cluster has NVIDIA-A100-SXM4-80GB, Tesla-T4: set spec.resources",
         ),
-        (gpus(), (a_node(0),), "NoGpuNode", "no node offers nvidia.com/gpu"),
+        (gpus(), (a_node(0),), "NoGpuNode", "none of 1 node offers nvidia.com/gpu"),
         (gpus(), (a_node(2),), "GpusInUse", "not free right now"),
         (gpus(product="H100"), (a_node(8, None),), "GpusInUse", "not free right now"),
         (gpus(product="any"), (a_node(8, "Tesla-T4"),), "GpusInUse", "not free right now"),
@@ -73,7 +77,9 @@ def test_gpus_that_are_missing_are_counted(
     body: dict[str, Any], nodes: tuple[NodeOffer, ...], reason: str, words: str
 ) -> None:
     """The nodes' own numbers say whether to wait, to ask for less, or to add a node."""
-    phase, found, message = available(unschedulable(a_pod(), TOO_FEW), body=body, nodes=nodes)
+    phase, found, message = available(
+        unschedulable(a_pod(), TOO_FEW, body["spec"]["resources"]["gpu"].get("count", 2)), body=body, nodes=nodes
+    )
     assert (phase, found) == ("Pending", reason)
     assert words in message
 
@@ -100,6 +106,49 @@ def test_other_words_of_the_scheduler_are_passed_on(words: str, reason: str, sai
     _, found, message = available(unschedulable(a_pod(), f"0/1 nodes are available: {words}"), nodes=(a_node(8),))
     assert found == reason
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("node", "spec", "reason"),
+    [
+        ({"taints": ({"key": names.TAINT_CORDONED, "effect": "NoSchedule"},)}, {}, "NodesTainted"),
+        ({"taints": ({"key": "team", "value": "a", "effect": "NoSchedule"},)}, {}, "NodesTainted"),
+        ({"labels": {}}, {"nodeSelector": {"pool": "gpus"}}, "NoMatchingNode"),
+    ],
+    ids=["cordoned", "tainted", "relabelled"],
+)
+def test_what_befalls_nodes_after_the_checks_is_told_in_the_checks_words(
+    node: dict[str, Any], spec: dict[str, Any], reason: str
+) -> None:
+    """Somebody closes the node between the check and the pod: what mends it is the same."""
+    offer = replace(a_node(8), **node)
+    pod = unschedulable(a_pod(), "0/1 nodes are available: 1 node(s) were unschedulable.", **spec)
+    phase, found, message = available(pod, nodes=(offer,))
+    said = check(read(pod["spec"]), parse(a_body()).resources.gpu, (offer,))
+    assert (phase, found, message) == ("Pending", reason, said.message)
+    assert said.state == "failed"
+
+
+def test_a_cordoned_node_is_told_with_the_command_that_opens_it() -> None:
+    """The scheduler only says that one was unschedulable."""
+    closed = replace(a_node(8), taints=({"key": names.TAINT_CORDONED, "effect": "NoSchedule"},))
+    message = available(unschedulable(a_pod(), "1 node(s) were unschedulable"), nodes=(closed,))[2]
+    assert message.endswith("it is cordoned; kubectl uncordon node-1 lets pods in")
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("didn't match pod topology spread constraints", "spec.scheduling.topologySpread"),
+        ("didn't match pod anti-affinity rules", "spec.scheduling.affinity"),
+        ("didn't have free ports for the requested pod ports", "spec.podTemplate"),
+    ],
+)
+def test_what_runs_already_stands_in_the_way_by_its_field(words: str, field: str) -> None:
+    """Which preflight does not look at."""
+    _, reason, message = available(unschedulable(a_pod(), words), nodes=(a_node(8),))
+    assert reason == "Unschedulable"
+    assert field in message
 
 
 def test_a_pod_the_scheduler_has_not_seen_is_no_problem() -> None:
@@ -245,6 +294,36 @@ def test_pods_that_are_refused_are_told(words: str, reason: str) -> None:
     phase, found, message = available(children=with_deployment({"conditions": [failure]}))
     assert (phase, found) == ("Pending", reason)
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "field"),
+    [({"priorityClassName": "urgent"}, "spec.scheduling.priorityClassName"), ({}, "in spec.podTemplate.spec")],
+)
+def test_a_class_that_is_gone_is_told_by_the_field_that_names_it(scheduling: dict[str, str], field: str) -> None:
+    """The API server's own words name none."""
+    words = 'pods "llama-1" is forbidden: no PriorityClass with name urgent was found'
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    children = with_deployment({"conditions": [failure]})
+    _, reason, message = available(body=a_body(scheduling=scheduling), children=children)
+    assert reason == "PriorityClassNotFound"
+    assert message.startswith("there is no PriorityClass urgent: correct ")
+    assert field in message
+
+
+def test_a_quota_that_is_used_up_is_told_with_its_numbers_and_the_field() -> None:
+    """As preflight tells of one that could never do."""
+    words = (
+        'pods "x" is forbidden: exceeded quota: team, requested: requests.cpu=500m,requests.nvidia.com/gpu=2, used: '
+        "requests.cpu=1,requests.nvidia.com/gpu=7, limited: requests.cpu=8,requests.nvidia.com/gpu=8"
+    )
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    _, reason, message = available(children=with_deployment({"conditions": [failure]}))
+    assert reason == "QuotaExceeded"
+    assert message == (
+        "ResourceQuota team allows 8 of requests.nvidia.com/gpu in all, 7 of it are used, and a pod wants 2: raise the "
+        "quota, free some of it, or lower spec.resources.gpu.count"
+    )
 
 
 def test_a_stuck_rollout_is_told() -> None:
