@@ -42,6 +42,30 @@ class ModelInfo:
     batch_invariant: bool = False
 
 
+class StructureKind(StrEnum):
+    """What the text of a `Structure` is: a JSON schema, a regular expression, or a grammar (Lark's or GBNF)."""
+
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    GRAMMAR = "grammar"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What an output is held to.
+
+    Attributes:
+        kind, text: the grammar as it is asked for.
+        param: the field of the request that asks.
+        lenient: whether what cannot be held to in a JSON schema is passed over instead of refused.
+    """
+
+    kind: StructureKind
+    text: str
+    param: str
+    lenient: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One request as a backend runs it.
@@ -60,6 +84,8 @@ class Generation:
         logprobs: how many of the likeliest tokens are told at each place of the output; 0 tells the chosen one's
             log-probability alone, None nothing.
         prompt_logprobs: the same for each place of the prompt.
+        structure: what every output is held to.
+        grammar: what the backend has prepared for that; it alone reads it, and can do without.
     """
 
     prompts: tuple[tuple[int, ...], ...]
@@ -74,6 +100,8 @@ class Generation:
     streamed: bool = False
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    structure: Structure | None = None
+    grammar: object = field(default=None, repr=False, compare=False)
 
     def length(self, prompt: int) -> int:
         """Prompt and output together at most, for a prompt of so many tokens."""

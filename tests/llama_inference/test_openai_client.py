@@ -1,11 +1,13 @@
 """OpenAI's own client against the server as a process, with a tiny real model in it."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import openai
+import pydantic
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
@@ -134,6 +136,54 @@ def test_a_chats_tokens_are_told_whole_and_streamed(client: openai.OpenAI) -> No
     assert all(each.token == each.top_logprobs[0].token and len(each.top_logprobs) == 3 for each in content)
     chunks = [chunk.choices[0] for chunk in client.chat.completions.create(stream=True, **asked)]
     assert [each for chunk in chunks if chunk.logprobs for each in chunk.logprobs.content or []] == content
+
+
+class Llama(pydantic.BaseModel):
+    """What an answer is parsed into."""
+
+    name: Literal["Lama glama", "Lama guanicoe"]
+    age: int = pydantic.Field(ge=0, le=99)
+    tame: bool
+
+
+def test_an_answer_is_parsed_into_the_applications_own_class(client: openai.OpenAI) -> None:
+    """By the client's `parse`, which sends a strict schema; streamed it is the same text."""
+    asked: Any = {"messages": CHAT, "max_tokens": 120, **GREEDY}
+    answer = client.chat.completions.parse(response_format=Llama, **asked)
+    assert isinstance(answer.choices[0].message.parsed, Llama)
+    assert answer.choices[0].finish_reason == "stop"
+    with client.chat.completions.stream(response_format=Llama, **asked) as stream:
+        stream.until_done()
+        same = stream.get_final_completion()
+    assert same.choices[0].message.content == answer.choices[0].message.content
+    assert same.choices[0].message.parsed == answer.choices[0].message.parsed
+
+
+@pytest.mark.parametrize(
+    ("asked", "pattern"),
+    [
+        ({"guided_choice": ["north", "south"]}, "north|south"),
+        ({"guided_regex": "[0-9]{3}-[0-9]{2}"}, "[0-9]{3}-[0-9]{2}"),
+        ({"guided_json": {"enum": ["x", "y"]}}, '"[xy]"'),
+        ({"guided_grammar": 'root ::= "a" "b"+ "c"'}, "ab+c?"),
+        ({"structured_outputs": {"choice": ["left", "right"]}}, "left|right"),
+        ({"guided_choice": ["up", "down"], "num_beams": 3}, "up|down"),
+    ],
+)
+def test_vllms_names_hold_the_output(client: openai.OpenAI, asked: dict[str, Any], pattern: str) -> None:
+    """In chats and completions, by `extra_body`."""
+    chat = client.chat.completions.create(messages=CHAT, max_tokens=40, extra_body=asked, **GREEDY)
+    text = client.completions.create(prompt=PROMPT, max_tokens=40, extra_body=asked, **GREEDY)
+    assert re.fullmatch(pattern, chat.choices[0].message.content or "")
+    assert re.fullmatch(pattern, text.choices[0].text)
+
+
+def test_a_schema_that_cannot_be_held_to_is_the_clients_exception(client: openai.OpenAI) -> None:
+    """With the field that holds it."""
+    wrong: Any = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "foo"}}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(messages=CHAT, response_format=wrong, **GREEDY)
+    assert caught.value.param == "response_format.json_schema.schema"
 
 
 def test_n_choices_are_drawn_and_a_seed_repeats_them(client: openai.OpenAI) -> None:

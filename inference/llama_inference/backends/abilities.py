@@ -13,6 +13,10 @@ from llama_inference.values import BackendName, Json
 
 EVERYTHING: Final[tuple[BackendName, ...]] = ("native", "transformers", "mock")
 """Backends that honour every parameter: the mock has nothing to choose, so that none could change its words."""
+HELD_TO: Final = frozenset(
+    {"response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
+)
+"""What holds an output to a grammar. The mock's words keep to none, and callers would believe that they do."""
 
 _COMMON: Final = frozenset(
     {
@@ -80,7 +84,9 @@ BESIDE_BEAMS: Final[Mapping[BackendName, frozenset[str]]] = {
 
 def honours(backend: BackendName, parameter: str) -> bool:
     """Whether a backend honours a parameter, whatever its value."""
-    return backend in EVERYTHING or parameter in HONOURED[backend]
+    if backend in EVERYTHING:
+        return backend != "mock" or parameter not in HELD_TO
+    return parameter in HONOURED[backend]
 
 
 def able(parameter: str) -> tuple[BackendName, ...]:
@@ -99,7 +105,7 @@ def fit(backend: BackendName, given: Mapping[str, Json], values: Mapping[str, Js
     Raises:
         InvalidRequestError: the request itself asks for what this backend cannot do; it says which backends can.
     """
-    if backend in EVERYTHING:
+    if backend in EVERYTHING and backend != "mock":
         return dict(values)
     fitting: dict[str, Json] = {}
     for name, value in values.items():

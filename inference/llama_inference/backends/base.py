@@ -96,6 +96,19 @@ class KeepsKeys(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A backend that has work to do for what outputs are held to, which need not hold up others."""
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with its grammar; from any thread, and it may take seconds.
+
+        Raises:
+            InvalidRequestError: it cannot be compiled.
+        """
+        ...
+
+
 def kv_usage(backend: Backend) -> KvUsage:
     """Return what a backend says of its keys and values; nothing of none for one that does not say."""
     return backend.kv_usage if isinstance(backend, KeepsKeys) else KvUsage()

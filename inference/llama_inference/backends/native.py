@@ -12,6 +12,7 @@ import torch
 
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
+from llama_inference.backends.grammars import Grammars
 from llama_inference.backends.transformers_backend import TransformersBackend
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.device import free_memory
@@ -40,7 +41,9 @@ class BatchBudgets:
     entries: int | None = None
 
 
-def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary) -> list[PlannedJob]:
+def plan_jobs(
+    generation: Generation, model: Pretrained, vocabulary: Vocabulary, grammars: Grammars | None = None
+) -> list[PlannedJob]:
     """Return the jobs of a request that `parameters.covers`: one a sequence, or one a beam search.
 
     Raises:
@@ -51,6 +54,7 @@ def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary)
     clock = Clock(generation.max_time)
     jobs: list[PlannedJob] = []
     stops = stops_of(generation, vocabulary)
+    grammar = None if grammars is None else grammars.of(generation)
     for number, prompt in enumerate(generation.prompts):
         try:
             longest = generation.length(len(prompt))
@@ -64,6 +68,9 @@ def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary)
             message = f"transformers refuses this combination of parameters: {error}"
             raise InvalidRequestError(message) from error
         beams = parameters.beams(config)
+        if beams and grammar is not None and not sampling.ends:
+            message = f"num_beams is {beams.width}, but beams that are held to a grammar need an end token: set it to 1"
+            raise InvalidRequestError(message, param="num_beams")
         room = longest - len(prompt)
         for sequence in range(1 if beams else generation.sequences):
             spec = JobSpec(
@@ -76,6 +83,7 @@ def plan_jobs(generation: Generation, model: Pretrained, vocabulary: Vocabulary)
                 clock=clock,
                 logprobs=generation.logprobs,
                 prompt_logprobs=generation.prompt_logprobs,
+                grammar=grammar,
             )
             index = number * generation.sequences + sequence
             most = len(prompt) + room * spec.width
@@ -161,7 +169,11 @@ class NativeBackend:
 
     def jobs(self, generation: Generation) -> list[PlannedJob]:
         """Return the jobs of a request that `covers`; raises as `plan_jobs` does."""
-        return plan_jobs(generation, self._model, self.vocabulary)
+        return plan_jobs(generation, self._model, self.vocabulary, self._exclusive.grammars)
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with its grammar; see `backends.base.Prepares`."""
+        return self._exclusive.grammars.prepare(generation)
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -1,9 +1,12 @@
 """Text to token ids and back, and chats to prompts, by the tokenizer of a model's own folder."""
 
 from collections.abc import Sequence as Seq
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
+from llguidance import LLTokenizer
+from llguidance.hf import from_tokenizer
 
 from llama_inference.backends.vocabulary import TokenizerVocabulary
 from llama_inference.errors import InvalidRequestError
@@ -15,9 +18,25 @@ if TYPE_CHECKING:
 class Tokens:
     """One tokenizer of transformers, as `backends.base.Backend` wants it."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, vocabulary: int = 0) -> None:
+        """`vocabulary` is the number of token ids that the model knows, where that is more than the tokenizer's."""
         self._tokenizer = tokenizer
         self.vocabulary = TokenizerVocabulary(tokenizer)
+        self._most = vocabulary
+        self._making = Lock()
+        self._grammars: LLTokenizer | None = None
+
+    @property
+    def grammars(self) -> LLTokenizer:
+        """The tokenizer as llguidance has it; made when it is first asked for, which takes a second.
+
+        Raises:
+            InvalidRequestError: its kind cannot be had so.
+        """
+        with self._making:
+            if self._grammars is None:
+                self._grammars = _grammars(self._tokenizer, self._most)
+            return self._grammars
 
     @property
     def has_chat_template(self) -> bool:
@@ -51,3 +70,12 @@ class Tokens:
         except (TemplateError, ValueError, TypeError) as error:
             message = f"the model's chat template refuses these messages: {error}"
             raise InvalidRequestError(message, param="messages") from None
+
+
+def _grammars(tokenizer: "PreTrainedTokenizerBase", vocabulary: int) -> LLTokenizer:
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - it takes a moment to import
+
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        message = f"outputs of this model cannot be held to a format: its tokenizer is a {type(tokenizer).__name__}"
+        raise InvalidRequestError(message, code="unsupported_parameter")
+    return from_tokenizer(tokenizer, n_vocab=max(vocabulary, len(tokenizer)))

@@ -15,6 +15,8 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from llama_inference.backends.base import Control
+from llama_inference.backends.grammars import Grammars
+from llama_inference.backends.guiding import GuidedScores
 from llama_inference.backends.scoring import scored
 from llama_inference.backends.tokens import Tokens
 from llama_inference.backends.watch import FiniteScores, Watch
@@ -35,7 +37,8 @@ class TransformersBackend:
     def __init__(self, loaded: Loaded, *, max_context: int | None) -> None:
         """`max_context` lowers what the model's configuration allows."""
         self._model = loaded.model
-        self._tokens = Tokens(loaded.tokenizer)
+        self._tokens = Tokens(loaded.tokenizer, vocabulary=loaded.model.get_input_embeddings().weight.shape[0])
+        self.grammars = Grammars(self._tokens)
         self.vocabulary = self._tokens.vocabulary
         own = getattr(loaded.model.config, "max_position_embeddings", None) or UNBOUNDED_CONTEXT
         self.info = ModelInfo(
@@ -58,6 +61,10 @@ class TransformersBackend:
     def render(self, messages: Seq[dict[str, str]]) -> str:
         """Return the prompt for a chat, by the model's own template."""
         return self._tokens.render(messages)
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Return the request with its grammar; see `backends.base.Prepares`."""
+        return self.grammars.prepare(generation)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run each prompt alone, in order; see `backends.base.Backend`."""
@@ -128,13 +135,19 @@ class TransformersBackend:
                 inputs,
                 attention_mask=torch.ones_like(inputs),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([FiniteScores()]),
+                logits_processor=LogitsProcessorList([*self._guided(generation, prompt, config), FiniteScores()]),
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
         rows: list[list[int]] = output.sequences[:, len(prompt) :].tolist()
         return [
             self._sequence(row, length, watch) for row, length in zip(rows, _lengths(output, rows, watch), strict=True)
         ]
+
+    def _guided(self, generation: Generation, prompt: tuple[int, ...], config: GenerationConfig) -> list[GuidedScores]:
+        grammar = self.grammars.of(generation)
+        if grammar is None:
+            return []
+        return [GuidedScores(grammar, len(prompt), tuple(sorted(_ids(config.eos_token_id))))]
 
     def _sequence(self, row: list[int], length: int, watch: Watch) -> Sequence:
         tokens = tuple(row[:length])

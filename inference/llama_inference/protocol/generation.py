@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from typing import Final
 
+from llama_inference.protocol import structures
 from llama_inference.values import Generation, Json
 
 GREEDY_BELOW: Final = 1e-6  # scores divided by less overflow; the likeliest token is certain long before
@@ -37,6 +38,7 @@ def build(
         values.pop(name, None)
     for name in () if values["num_beams"] > 1 else BEAMS_ONLY:
         values.pop(name, None)
+    structure = structures.take(values)
     asked, top = values.pop("return_logprobs", None), values.pop("top_logprobs", None)
     logprobs = top or 0 if asked else None
     return Generation(
@@ -52,4 +54,5 @@ def build(
         streamed=streamed,
         logprobs=logprobs,
         prompt_logprobs=logprobs if prompt_told else None,
+        structure=structure,
     )

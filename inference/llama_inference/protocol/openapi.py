@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from llama_inference.protocol.parameters import PARAMETERS, REFUSED, Parameter
+from llama_inference.protocol.parameters import HELD_TO, PARAMETERS, REFUSED, Parameter
 from llama_inference.values import Json
 
 TEXT: Final = {"type": "string", "minLength": 1}
@@ -35,7 +35,7 @@ def request_schema() -> dict[str, Json]:
             "minItems": 1,
         },
     }
-    properties |= {name: _property(parameter) for name, parameter in PARAMETERS.items()}
+    properties |= {name: _property(parameter) for name, parameter in {**PARAMETERS, **HELD_TO}.items()}
     return {
         "type": "object",
         "title": "PredictRequest",

@@ -12,6 +12,7 @@ from typing import Final
 from llama_inference.errors import InvalidRequestError
 from llama_inference.protocol import kinds
 from llama_inference.protocol.kinds import Kind
+from llama_inference.protocol.structures import STRUCTURES
 from llama_inference.values import Json
 
 MAX_TOKENS: Final = 4096
@@ -103,6 +104,8 @@ GENERATION: Final[Mapping[str, Parameter]] = {
 }
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {**OWN, **GENERATION}
+HELD_TO: Final[Mapping[str, Parameter]] = {name: _row(kind, text) for name, (kind, text) in STRUCTURES.items()}
+"""What a request alone can ask for: a deployment has no default of it."""
 INPUT: Final = ("prompt", "messages")
 
 _CODE = "it would load code, and this server runs none but its own"
@@ -144,6 +147,16 @@ REFUSED: Final[Mapping[str, str]] = {
     "token_healing": "it rewrites the end of the prompt, so that output could not be told from prompt",
     "transformers_version": "it describes a file, not a request",
 }  # fmt: skip
+
+
+def check_asked(name: str, value: Json, vocabulary: int | None = None) -> Json:
+    """Return the value of what a request asks for, which may be what its output is held to; else as `check`."""
+    if name not in HELD_TO:
+        return check(name, value, vocabulary)
+    try:
+        return HELD_TO[name].kind.check(value, vocabulary)
+    except ValueError as error:
+        raise InvalidRequestError(f"{name} {error}; it is {shown(value)}", param=name) from None
 
 
 def check(name: str, value: Json, vocabulary: int | None = None) -> Json:

@@ -14,7 +14,7 @@ from llama_inference.backends.base import Backend
 from llama_inference.errors import InvalidRequestError
 from llama_inference.protocol import generation
 from llama_inference.protocol.limits import Limits
-from llama_inference.protocol.parameters import INPUT, OWN, PARAMETERS, check, shown
+from llama_inference.protocol.parameters import INPUT, OWN, PARAMETERS, check_asked, shown
 from llama_inference.values import Generation, Json, ModelInfo
 
 MAX_BATCH: Final = 128
@@ -70,7 +70,7 @@ def parse(wire: Mapping[str, Json], model: ModelInfo, limits: Limits) -> Predict
         InvalidRequestError: naming the parameter and what is expected.
     """
     wire = {name: value for name, value in wire.items() if value is not None or name in INPUT}
-    given = {name: check(name, value, model.vocabulary) for name, value in wire.items() if name not in INPUT}
+    given = {name: check_asked(name, value, model.vocabulary) for name, value in wire.items() if name not in INPUT}
     for name, value in given.items():
         limits.hold(name, value)
         if name == "max_length":  # another name of the same bound

@@ -1,6 +1,7 @@
 """What the routes share: the parts of a running server, handed to each router by `app`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from llama_inference.backends.base import Backend
 from llama_inference.engine.progress import Progress
@@ -24,6 +25,7 @@ class Serving:
     limits: Limits
     lane: Lane
     backend: Backend | None = None
+    preparing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one grammar at a time
 
     @property
     def live(self) -> bool:

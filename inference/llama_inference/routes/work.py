@@ -3,6 +3,7 @@
 A caller that hangs up is noticed while it waits, in the queue as well as in the engine.
 """
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -10,10 +11,12 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from llama_inference.backends.base import Backend, Prepares
 from llama_inference.errors import InvalidRequestError, UnsupportedMediaTypeError
 from llama_inference.routes.responses import EventStream, HungUp
+from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
-from llama_inference.values import Json, Outcome
+from llama_inference.values import Generation, Json, Outcome
 
 TIMEOUT_HEADER: Final = "x-request-timeout"
 TIMEOUT_DOCS: Final[dict[str, Json]] = {
@@ -69,6 +72,24 @@ def check_content_type(request: Request) -> None:
     if given != "application/json":
         message = f"send Content-Type: application/json; it is {given[:60] or 'missing'}"
         raise UnsupportedMediaTypeError(message, param="Content-Type")
+
+
+async def prepared(serving: Serving, backend: Backend, generation: Generation) -> Generation:
+    """Have the backend compile what the output is held to: beside the engine, which goes on, and one at a time.
+
+    That takes seconds of a processor, so nothing is compiled for a request that the queue has no room for; whether it
+    has still any when this is done is for `lane.submit` to say.
+
+    Raises:
+        InvalidRequestError: it cannot be compiled.
+        QueueFullError: there is no room.
+    """
+    if generation.structure is None or not isinstance(backend, Prepares):
+        return generation
+    serving.lane.check(generation)
+    async with serving.preparing:
+        serving.lane.check(generation)  # others have come in while this one waited for its turn
+        return await asyncio.to_thread(backend.prepare, generation)
 
 
 async def outcome(request: Request, ticket: Ticket) -> Outcome:

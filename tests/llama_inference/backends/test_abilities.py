@@ -27,6 +27,8 @@ ASKED: Final[dict[str, Any]] = {
     "watermarking_config": {"bias": 2.0}, "prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 3,
     "use_cache": False, "cache_implementation": "static", "prefill_chunk_size": 64, "frequency_penalty": 0.5,
     "presence_penalty": 0.5, "return_logprobs": True, "top_logprobs": 2,
+    "response_format": {"type": "json_object"}, "structured_outputs": {"regex": "a"}, "guided_json": {},
+    "guided_regex": "a", "guided_choice": ["a"], "guided_grammar": "start: x",
 }  # fmt: skip
 VLLM = ModelInfo(max_context=256, vocabulary=100, backend="vllm", defaults={"do_sample": True, "typical_p": 0.9})
 TGI = ModelInfo(max_context=256, vocabulary=100, backend="tgi", defaults={"do_sample": True})

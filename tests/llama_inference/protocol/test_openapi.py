@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from llama_inference.protocol.openapi import EXAMPLES, request_schema
-from llama_inference.protocol.parameters import PARAMETERS
+from llama_inference.protocol.parameters import HELD_TO, PARAMETERS
 from tests.llama_inference.harness import Served
 
 
@@ -37,7 +37,7 @@ def test_the_document_lists_every_status_that_predict_answers(document: dict[str
 def test_the_schema_has_every_parameter_with_its_default() -> None:
     """It comes from the table that checks requests."""
     properties = request_schema()["properties"]
-    assert set(properties) == {"prompt", "messages", *PARAMETERS}
+    assert set(properties) == {"prompt", "messages", *PARAMETERS, *HELD_TO}
     assert properties["num_beams"]["default"] == 4
     assert all(row["description"] for row in properties.values())
 

@@ -1,6 +1,7 @@
 """The next tokens of a step: scores on the device, decisions by the jobs; one transfer to the host for each kind."""
 
 import logging
+from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from typing import Any, Final
 
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from llama_inference.engine.native.beams import Continuations
 from llama_inference.engine.native.edits import Tokens, edit
+from llama_inference.engine.native.guides import Guide, Masks
 from llama_inference.engine.native.jobs import BeamJob, SequenceJob
 from llama_inference.engine.native.parameters import Sampling
 from llama_inference.engine.native.sampling import candidates, draw
 
 log = logging.getLogger(__name__)
+MASKS: Final = Masks()
 NOTHING_LEFT: Final = "they leave no token to choose (all scores are -inf, or some are nan or inf)"
 
 
@@ -23,6 +26,7 @@ def choose(logits: Tensor, jobs: Seq[SequenceJob]) -> list[int | None]:
 
     Args: logits float32 [jobs, vocabulary]; changed in place.
     """
+    _guide(logits, [(row, job.guide) for row, job in enumerate(jobs)])
     _process(logits, [(job.spec.sampling, job.tokens) for job in jobs])
     best, tokens = logits.max(dim=-1)
     drawn = [row for row, job in enumerate(jobs) if job.spec.sampling.sample]
@@ -53,6 +57,7 @@ def continue_beams(logits: Tensor, jobs: Seq[BeamJob]) -> list[Continuations | N
     Args: logits float32 [beams of all jobs, vocabulary].
     """
     scores = torch.log_softmax(logits, dim=-1)
+    _guide(scores, enumerate(guide for job in jobs for guide in job.guides or [None] * job.spec.width))
     texts = [job.search.texts() for job in jobs]
     _process(scores, [(job.spec.sampling, text) for job, rows in zip(jobs, texts, strict=True) for text in rows])
     results: dict[int, Continuations | None] = {}
@@ -101,6 +106,13 @@ def _drawn(total: Tensor, generator: torch.Generator) -> Tensor:
 
 def _checked(values: np.ndarray, parents: Tokens, tokens: Tokens) -> Continuations | None:
     return Continuations(values, parents, tokens) if np.isfinite(values.max()) else None
+
+
+def _guide(scores: Tensor, rows: Iterable[tuple[int, Guide | None]]) -> None:
+    """Forbid what the rows' grammars forbid; rows without one cost nothing."""
+    held = [(row, guide) for row, guide in rows if guide is not None]
+    if held:
+        MASKS.hold(scores, held)
 
 
 def _process(scores: Tensor, rows: Seq[tuple[Sampling, Tokens]]) -> None:

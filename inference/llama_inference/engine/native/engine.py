@@ -219,7 +219,9 @@ def _told(scores: Tensor, jobs: Seq[BeamJob], found: Seq[Continuations | None]) 
 
 def _append(number: int, job: SequenceJob, token: int | None, likely: Logprob | None) -> Report:
     if token is None:
-        return Report(job=number, error=InvalidRequestError(REFUSED + NOTHING_LEFT))
+        why = None if job.guide is None else job.guide.failure
+        message = REFUSED + NOTHING_LEFT if why is None else f"the grammar cannot be followed: {why[:300]}"
+        return Report(job=number, error=InvalidRequestError(message))
     entries = job.length
     first = entries == len(job.spec.prompt)
     reason = job.append(token, likely)
@@ -237,7 +239,7 @@ def _advance(number: int, job: BeamJob, found: Continuations | None) -> Report:
     if found is None:
         return Report(job=number, error=InvalidRequestError(REFUSED + NOTHING_LEFT))
     try:
-        goes_on = job.search.advance(found, expired=job.clock.expired)
+        goes_on = job.advance(found)
     except OverflowError:
         message = "length_penalty is too large for outputs of this length"
         return Report(job=number, error=InvalidRequestError(REFUSED + message, param="length_penalty"))

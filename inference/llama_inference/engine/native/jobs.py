@@ -5,10 +5,12 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import torch
+from llguidance import LLMatcher
 
 from llama_inference.engine.clock import Clock
-from llama_inference.engine.native.beams import BeamSearch, Flags
+from llama_inference.engine.native.beams import BeamSearch, Continuations, Flags
 from llama_inference.engine.native.edits import Tokens
+from llama_inference.engine.native.guides import Guide
 from llama_inference.engine.native.parameters import Beams, Sampling
 from llama_inference.engine.native.plan import Place
 from llama_inference.text.stops import StopScan, StopStrings
@@ -30,6 +32,7 @@ class JobSpec:
         stops: the stop strings, None when there are none.
         clock: of the request, which its jobs share; it starts with the first step of the first.
         logprobs, prompt_logprobs: as in `values.Generation`.
+        grammar: what the output is held to, at its beginning.
     """
 
     prompt: tuple[int, ...]
@@ -41,6 +44,12 @@ class JobSpec:
     clock: Clock = field(default_factory=lambda: Clock(None))
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    grammar: LLMatcher | None = None
+
+    @property
+    def guide(self) -> Guide | None:
+        """A guide at the beginning of the grammar, where there is one."""
+        return None if self.grammar is None else Guide(self.grammar, self.sampling.ends)
 
     @property
     def width(self) -> int:
@@ -65,6 +74,7 @@ class SequenceJob:
         self.kept = 0
         self.logprobs: list[Logprob] = []
         self.read: list[Logprob] = []
+        self.guide = spec.guide
         self._tokens = np.empty(spec.max_length, np.int64)
         self.length = len(spec.prompt)
         self._tokens[: self.length] = spec.prompt
@@ -90,6 +100,10 @@ class SequenceJob:
             self.logprobs.append(likely)
         self._tokens[self.length] = token
         self.length += 1
+        if self.guide is not None:
+            self.guide.take(token)
+            if self.guide.over:  # nothing but an end could follow
+                return FinishReason.STOP
         if self._stops.finds(token) or token in self.spec.sampling.ends:
             return FinishReason.STOP
         if self.length >= self.spec.max_length:
@@ -129,6 +143,18 @@ class BeamJob:
         )
         self.generator = torch.Generator().manual_seed(self.spec.seed % SEEDS)
         self._pasts = np.zeros((self._how.width, 0), np.bool_)
+        guide = self.spec.guide
+        self.guides: list[Guide] = [] if guide is None else [guide] * self._how.width
+
+    def advance(self, found: Continuations) -> bool:
+        """Take one step; return whether the search goes on. Raises as `BeamSearch.advance`."""
+        goes_on = self.search.advance(found, expired=self.clock.expired)
+        if self.guides:
+            forks = [self.guides[parent].fork() for parent in self.search.parents.tolist()]
+            for guide, token in zip(forks, self.search.tokens[:, -1].tolist(), strict=True):
+                guide.take(token)
+            self.guides = forks
+        return goes_on
 
     @property
     def tokens(self) -> Tokens:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from llama_inference.protocol.openai.fields import FIELDS, INPUT, NOT_HERE, UNSUPPORTED, WITHOUT_EFFECT, Endpoint
 from llama_inference.protocol.openai.inputs import ROLES
 from llama_inference.protocol.openai.request import DEFAULTS
-from llama_inference.protocol.parameters import PARAMETERS, Parameter
+from llama_inference.protocol.parameters import HELD_TO, PARAMETERS, Parameter
 from llama_inference.values import Json
 
 Reason = Literal["stop", "length"]
@@ -179,7 +179,7 @@ _EXAMPLES: Final[Mapping[Endpoint, dict[str, Json]]] = {
 def schema(endpoint: Endpoint) -> dict[str, Json]:
     """Return the JSON schema of a request."""
     own = {name: replace(row, default=DEFAULTS.get(name)) for name, row in PARAMETERS.items() if name not in NOT_HERE}
-    rows = {**own, **FIELDS[endpoint]}
+    rows = {**own, **HELD_TO, **FIELDS[endpoint]}
     asking_for_nothing = {name: list(values) for name, (values, _) in sorted(UNSUPPORTED.items()) if values}
     return {
         "type": "object",

@@ -12,7 +12,16 @@ from typing import Final
 from llama_inference.errors import InvalidRequestError
 from llama_inference.protocol import kinds
 from llama_inference.protocol.kinds import Kind
-from llama_inference.protocol.parameters import MAX_BEAMS, MAX_LOGPROBS, PARAMETERS, REFUSED, Parameter, check, shown
+from llama_inference.protocol.parameters import (
+    HELD_TO,
+    MAX_BEAMS,
+    MAX_LOGPROBS,
+    PARAMETERS,
+    REFUSED,
+    Parameter,
+    check_asked,
+    shown,
+)
 from llama_inference.values import Json
 
 
@@ -99,7 +108,6 @@ _TOOLS = "this server calls no tools: describe them in the messages, and read th
 _TEXT = "this server takes and returns text"
 _REASONING = "it is for OpenAI's own reasoning models"
 UNSUPPORTED: Final[Mapping[str, tuple[tuple[Json, ...], str]]] = {  # name → values that ask for nothing, reason
-    "response_format": (({"type": "text"},), "this server does not bind the output to a format: ask for it in words"),
     "tools": (([],), _TOOLS),
     "tool_choice": (("none",), _TOOLS),
     "functions": (([],), _TOOLS),
@@ -150,8 +158,8 @@ def _read(name: str, value: Json, endpoint: Endpoint, vocabulary: int) -> Json:
             raise InvalidRequestError(f"{name} {error}; it is {shown(value)}", param=name) from None
     if name in NOT_HERE:
         raise InvalidRequestError(f"{name} is not accepted: {NOT_HERE[name]}", code="refused_parameter", param=name)
-    if name in PARAMETERS or name in REFUSED:
-        return check(name, value, vocabulary)
+    if name in PARAMETERS or name in REFUSED or name in HELD_TO:
+        return check_asked(name, value, vocabulary)
     near = difflib.get_close_matches(name, (INPUT[endpoint], *FIELDS[endpoint], *PARAMETERS), n=1)
     hint = f"; did you mean {near[0]}?" if near else "; GET /docs lists what there is"
     raise InvalidRequestError(f"there is no parameter {name[:100]}{hint}", code="unknown_parameter", param=name[:100])

@@ -8,8 +8,9 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from llama_inference.backends.batching import Capacity, PlannedJob
+from llama_inference.backends.grammars import Grammars
 from llama_inference.backends.native import plan_jobs
-from llama_inference.backends.vocabulary import TokenizerVocabulary
+from llama_inference.backends.tokens import Tokens as Tokenizer
 from llama_inference.engine.native.engine import Engine
 from llama_inference.scheduler.batching.batch import Batch
 from llama_inference.values import Generation, Sequence
@@ -74,7 +75,9 @@ class Bench:
         self.reference = reference
         self.model = model
         self.tokenizer = tokenizer
-        self.vocabulary = TokenizerVocabulary(tokenizer)
+        words = Tokenizer(tokenizer, vocabulary=VOCABULARY)
+        self.vocabulary = words.vocabulary
+        self.grammars = Grammars(words)
         self.engine = engine
 
     def expected(self, request: Generation) -> Tokens:
@@ -99,7 +102,7 @@ class Bench:
 
     def jobs(self, request: Generation) -> list[PlannedJob]:
         """The jobs of a request."""
-        return plan_jobs(request, self.model, self.vocabulary)
+        return plan_jobs(request, self.model, self.vocabulary, self.grammars)
 
     def batch(
         self, *, entries: int = 16384, rows: int = 64, tokens: int = 256, smallest: int = 16, slab: int = 256

@@ -151,7 +151,8 @@ def test_what_has_no_effect_is_taken() -> None:
     ("given", "param", "words"),
     [
         ({"logprobs": 21}, "logprobs", "from 0 to 20"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "ask for it in words"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "json_schema"),
+        ({"guided_json": {}, "guided_regex": "a"}, "guided_regex", "not both"),
         ({"tools": [{"type": "function"}]}, "tools", "calls no tools"),
         ({"tool_choice": "auto"}, "tool_choice", "calls no tools"),
         ({"suffix": "end"}, "suffix", "fill a gap"),

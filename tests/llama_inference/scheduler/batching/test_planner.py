@@ -163,6 +163,21 @@ def test_what_has_ended_is_found_again() -> None:
     assert not any(isinstance(each, Copy) for each in plan.memory)
 
 
+def test_a_text_that_is_scored_is_read_as_a_whole_and_in_small_pieces() -> None:
+    """It takes no beginning from what has ended, nor from what runs; others may take theirs from it."""
+    driven = Driven(tokens=1024, entries=8192)
+    text = range(300)
+    driven.add(0, text, most=400)
+    driven.step()
+    driven.planner.remove(0)
+    driven.add(1, text, most=400)
+    driven.step()
+    driven.planner.add(2, width=1, text=text, most=400, scored=True)
+    driven.said[2] = 0
+    pieces = [each for _ in range(2) for each in driven.step().prefills]
+    assert pieces == [Prefill(2, 0, 256, False), Prefill(2, 256, 44, True)]
+
+
 def test_a_beginning_in_a_slot_of_another_kind_is_copied() -> None:
     """A search copies what a sequence has read, and the other stays for whoever comes next."""
     driven = Driven(tokens=64)
