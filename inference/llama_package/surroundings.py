@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable, Mapping, TypeVar  # noqa: UP035 - as Python 3.9 evaluates aliases
 
 OWN = "LLAMA_PACKAGE_"  # variables of the supervisor, which the package does not see
 CONTROL_PORT = 8091
+EXCHANGES = 100  # looks at a folder that is exchanged in one moment
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,28 @@ class Surroundings:
 
     def secret_values(self) -> list[str]:
         """The values that stand in /secrets, the longest first: no report may hold one."""
-        found = set()
-        if self.secrets.is_dir():
-            for path in self.secrets.iterdir():
-                if path.is_file() and path.stat().st_size < (1 << 16):
-                    found.add(path.read_text(errors="replace").strip())
-        return sorted((value for value in found if len(value) > 3), key=len, reverse=True)
+        files = self._secrets(lambda path: path.read_text(errors="replace").strip())
+        return sorted((value for _, value in files if len(value) > 3), key=len, reverse=True)
 
-    def secrets_seen(self) -> tuple[tuple[str, int, int], ...]:
+    def secrets_seen(self) -> list[tuple[str, tuple[int, int]]]:
         """What tells whether a secret has come or changed."""
-        if not self.secrets.is_dir():
-            return ()
-        files = [path for path in self.secrets.iterdir() if path.is_file()]
-        return tuple(sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+
+        def seen(path: Path) -> tuple[int, int]:
+            stat = path.stat()
+            return stat.st_mtime_ns, stat.st_size
+
+        return self._secrets(seen)
+
+    def _secrets(self, look: Callable[[Path], T]) -> list[tuple[str, T]]:
+        """Look at each file that holds a secret, by name; what begins with two dots is the kubelet's own."""
+        for _ in range(EXCHANGES):
+            try:
+                files = sorted(self.secrets.iterdir()) if self.secrets.is_dir() else []
+                own = [path for path in files if not path.name.startswith("..") and path.is_file()]
+                return [(path.name, look(path)) for path in own if os.access(path, os.R_OK)]
+            except FileNotFoundError:  # noqa: PERF203 - seen while the kubelet exchanges them
+                continue
+        return []
 
 
 def from_process() -> Surroundings:

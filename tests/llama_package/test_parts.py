@@ -95,3 +95,22 @@ def test_no_secret_stands_in_what_is_told(tmp_path: Path) -> None:
     assert supervisor.clean(failure, traceback=True)["message"] == "*** is no ***"
     assert supervisor.clean(failure, traceback=True)["traceback"] == "…***…"
     assert "traceback" not in supervisor.clean(failure)
+
+
+def test_secrets_are_read_as_a_kubelet_mounts_them(tmp_path: Path) -> None:
+    """Each file is a link into a folder that is exchanged as a whole; another one is noticed."""
+    mounted = tmp_path / "secrets"
+    for name, value in (("..one", "first\n"), ("..two", "second")):
+        (mounted / name).mkdir(parents=True)
+        (mounted / name / "key").write_text(value)
+    (mounted / "..data").symlink_to("..one")
+    (mounted / "key").symlink_to("..data/key")
+    read = Surroundings.read({"LLAMA_PACKAGE_SECRETS": str(mounted)})
+    seen = read.secrets_seen()
+    assert read.secret_values() == ["first"]
+    (mounted / "..next").symlink_to("..two")
+    (mounted / "..next").replace(mounted / "..data")
+    assert read.secret_values() == ["second"]
+    assert read.secrets_seen() != seen
+    (mounted / "..data").unlink()
+    assert read.secret_values() == []
