@@ -8,7 +8,8 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _SPREAD: Final = 0.25
 """Share of the resync interval over which its keys are spread, so that they do not come as one wave."""
 _CRD_SECONDS: Final = 2.0
+_LAST_SECONDS: Final = 5.0
+"""How long what is ended at the end may take to end."""
 
 
 async def run(settings: Settings) -> None:
@@ -54,12 +57,13 @@ async def run(settings: Settings) -> None:
     _stop_on_signals(stop)
     health, metrics = Health(), Metrics()
     async with (
-        serving(health, metrics, settings.health_port),
         connected(metrics.asked) as cluster,
         reports_over_http() as startup,
         usages_over_http() as usages,
         hub_over_http() as hub,
         remembering(hub) as memory,
+        nothing_outlived(),
+        serving(health, metrics, settings.health_port),
     ):
         leadership = Leadership(cluster, _election(settings))
         nodes = Nodes(cluster)
@@ -83,6 +87,27 @@ async def run(settings: Settings) -> None:
         finally:
             health.state = State.STOPPING
             await leadership.release()
+
+
+@asynccontextmanager
+async def nothing_outlived() -> AsyncGenerator[None]:
+    """End, at the end of the block, every task that was begun in it: whoever closes the clients comes after.
+
+    Some are nobody's any more: reads beside one that failed, what kopf began and left. With the clients closed under
+    them they would fail, and say so as an error.
+    """
+    before = asyncio.all_tasks()
+    try:
+        yield
+    finally:
+        left = asyncio.all_tasks() - before
+        for task in left:
+            task.cancel()
+        if left:
+            done, _ = await asyncio.wait(left, timeout=_LAST_SECONDS)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.debug("%s ended at the end: %r", task.get_name(), error)
 
 
 @dataclass(frozen=True, slots=True)
