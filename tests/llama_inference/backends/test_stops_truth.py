@@ -13,7 +13,7 @@ from llama_inference.text.stops import StopScan, StopStrings
 pytestmark = pytest.mark.slow  # torch, and tokenizers that are trained
 
 SMALL = 2000
-STOPS = (("ab", "好", " the"), ("\n\n", "a b", "</s>"), ("你好", ".", "ccc"))
+STOPS: tuple[tuple[str, ...], ...] = (("ab", "好", " the"), ("\n\n", "a b", "</s>"), ("你好", ".", "ccc"))
 FAMILIES = ("byte-level BPE", "metaspace BPE with byte fallback", "Unigram with byte fallback")
 
 
