@@ -178,14 +178,15 @@ def test_a_conversation_remembers_and_forgets(
     said = b'data: {"choices": [{"delta": {"content": "Tokyo"}}]}\n\n'
     usage = b'data: {"choices": [], "usage": {"completion_tokens": 5}}\n\ndata: [DONE]\n\n'
     serving(cluster, streams(said, usage))
-    talk = "Capital of Japan?\nAnd again?\n/reset\n/system A pirate\nWho?\n"
+    talk = "Capital of Japan?\nAnd again?\nOnce more?\n/reset\n/system A pirate\nWho?\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(talk))
     done = cli("chat", "llama")
     asked = [[(row["role"], row["content"]) for row in body["messages"]] for _, _, body in cluster.asked]
     assert done.code == 0
-    assert done.out == "Tokyo\n" * 3
+    assert done.out == "Tokyo\n" * 4
     assert asked[1] == [("user", "Capital of Japan?"), ("assistant", "Tokyo"), ("user", "And again?")]
-    assert asked[2] == [("system", "A pirate"), ("user", "Who?")]
+    assert [text for _, text in asked[2]] == ["Capital of Japan?", "Tokyo", "And again?", "Tokyo", "Once more?"]
+    assert asked[3] == [("system", "A pirate"), ("user", "Who?")]
     assert "5 tokens" in done.err
 
 
