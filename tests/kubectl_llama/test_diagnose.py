@@ -14,6 +14,7 @@ from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster, a_deployment, a_pod
 
 TOKEN = "correct-horse-battery"
+ENCODED = base64.b64encode(TOKEN.encode()).decode()
 REJECTED = "the Hub at http://hub does not accept the token in Secret hf-access-token: correct it"
 
 
@@ -34,7 +35,7 @@ def broken(cluster: MemoryCluster) -> MemoryCluster:
         row("Degraded", "True", "TokenRejected", REJECTED),
     ]
     body = a_deployment(phase="Failed", ready="0/1", readyReplicas=0, conditions=conditions)
-    env = [{"name": "HF_TOKEN", "value": "some-other-value"}, {"name": "PLAIN", "value": f"x{TOKEN}x"}]
+    env = [{"name": "HF_TOKEN", "value": "some-other-value"}, {"name": "PLAIN", "value": f"x{TOKEN}x {ENCODED}"}]
     body["spec"]["podTemplate"] = {"spec": {"containers": [{"name": "inference", "env": env}]}}
     body["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(env)}
     body["metadata"]["managedFields"] = [{"manager": "x"}]
@@ -55,7 +56,7 @@ def broken(cluster: MemoryCluster) -> MemoryCluster:
     said = {"level": "error", "message": f"Authorization: Bearer hf_SomethingElse, {TOKEN}"}
     cluster.logs["llama-1"] = [f"2026-11-29T10:00:00Z {json.dumps(said)}"]
     cluster.add(NODE, {"metadata": {"name": "node-1"}, "status": {"allocatable": {"nvidia.com/gpu": "8", "cpu": "4"}}})
-    data = {"hf_access_token": base64.b64encode(TOKEN.encode()).decode()}
+    data = {"hf_access_token": ENCODED}
     cluster.add(SECRET, {"metadata": {"name": "hf-access-token", "namespace": "default"}, "data": data})
     return cluster
 
@@ -98,7 +99,7 @@ def test_a_bundle_has_all_of_it_and_no_secret(cli: Run, tmp_path: Path) -> None:
     assert "llama/logs/llama-1.inference.jsonl" in files
     assert "llama/logs/llama-1.inference.previous.jsonl" in files
     whole = "\n".join((*files.values(), done.out, done.err))
-    hidden = (TOKEN, base64.b64encode(TOKEN.encode()).decode(), "hf_SomethingElse", "some-other-value", "managedFields")
+    hidden = (TOKEN, ENCODED, "hf_SomethingElse", "some-other-value", "managedFields")
     assert [text for text in hidden if text in whole] == []
     assert "[redacted]" in whole
 
