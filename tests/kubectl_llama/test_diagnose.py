@@ -112,7 +112,16 @@ def test_a_bundle_has_all_of_it_and_no_secret(cli: Run, tmp_path: Path) -> None:
         ({"phase": "Stopped"}, True, "scale llama --replicas 1"),
         ({"phase": "Loading", "conditions": [row("ModelLoaded", "Unknown", "Loading")]}, True, "on its way"),
         ({"observedGeneration": 0}, False, "NotSeen: no operator"),
-        ({"conditions": [row("Degraded", "True", "RolledBack", "went back")]}, False, "RolledBack: went back"),
+        (
+            {
+                "conditions": [
+                    row("Progressing", "False", "Settled"),
+                    row("Degraded", "True", "RolledBack", "went back"),
+                ]
+            },
+            False,
+            "RolledBack: went back",
+        ),
     ],
 )
 def test_what_is_no_fault_is_told_as_such(
