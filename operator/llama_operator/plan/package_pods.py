@@ -135,7 +135,8 @@ def volumes(package: Resolved) -> list[dict[str, Any]]:
     ]
     if (claim := claim_name(package)) is not None:
         found += [
-            {"name": VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
+            # Read only where it is mounted: asked for here, some drivers would keep the next Job from writing.
+            {"name": VOLUME, "persistentVolumeClaim": {"claimName": claim}},
             {"name": _APP, "emptyDir": {}},
             {"name": _PACKAGES, "emptyDir": {}},
         ]
