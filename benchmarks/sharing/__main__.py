@@ -11,7 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,7 @@ def root() -> Path:
 
 
 @contextmanager
-def groups(request_m: int, cpus: int) -> Iterator[tuple[Group, Group]]:
+def groups(request_m: int, cpus: int) -> Generator[tuple[Group, Group]]:
     """The server's group and the neighbour's."""
     parent = Group(root() / f"sharing-{os.getpid()}", ALL)
     if (root() / "cgroup.subtree_control").exists():
@@ -74,7 +74,7 @@ def groups(request_m: int, cpus: int) -> Iterator[tuple[Group, Group]]:
 
 
 @contextmanager
-def busy(group: Group, cpus: int) -> Iterator[None]:
+def busy(group: Group, cpus: int) -> Generator[None]:
     """A neighbour that takes all it can get."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cpus)]
     try:
