@@ -28,7 +28,9 @@ from llama_inference.golden import prompts as golden
 from llama_inference.golden.gate import Gate
 from llama_inference.metrics import Metrics
 from llama_inference.middleware.body_limit import BodyLimit
+from llama_inference.middleware.inflate import Inflate
 from llama_inference.middleware.observe import Observe
+from llama_inference.middleware.targets import Targets
 from llama_inference.middleware.traced import Traced
 from llama_inference.protocol import failures
 from llama_inference.protocol.limits import Limits
@@ -118,6 +120,8 @@ class Server:
         }
         for kind, handler in handlers.items():
             app.add_exception_handler(kind, handler)
+        app.add_middleware(Targets)
+        app.add_middleware(Inflate, max_bytes=self.settings.max_body_bytes)
         app.add_middleware(BodyLimit, max_bytes=self.settings.max_body_bytes)
         app.add_middleware(Observe, metrics=self.metrics)
         app.add_middleware(Traced, tracer=self._tracer)
@@ -250,7 +254,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
             request, NotFoundError(f"there is nothing at {request.url.path}; GET /docs lists what there is")
         )
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
         message = f"{request.url.path} takes {allowed}, not {request.method}"
         return await _answer_error(request, MethodNotAllowedError(message, allow=allowed))
     body = failures.body(request.url.path, RequestError(error.detail, code="http_error"))

@@ -2,9 +2,11 @@
 
 What uvicorn leaves open: a caller that sends its request a byte a minute keeps a connection for ever; so does one that
 never reads its answer; and one that has closed its sending side (as `nc` does at the end of its input) gets no answer.
+What h11 leaves open: a request with two lengths, and one that names its target by a whole address.
 """
 
 import asyncio
+import re
 import socket
 from typing import Final
 
@@ -28,6 +30,8 @@ LOOKS_S: Final = (0.01, 0.05, 0.2, 1.0, 2.0)
 LARGEST_MESSAGE: Final = 100 << 20  # bytes of a websocket's, as the truss server has it
 EVENT_STREAM: Final = b"text/event-stream"
 COMMENT: Final = b":\n\n"  # of server-sent events: readers skip it
+WHOLE_ADDRESS: Final = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+TWO_LENGTHS: Final = "it has both Content-Length and Transfer-Encoding, which do not go together"
 
 
 def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -52,11 +56,45 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
+class Framing(h11.Connection):
+    """h11's reading of one connection, with what RFC 9112 asks of a server beside it."""
+
+    fault = ""  # why a request was refused, where it was here
+    path = ""  # of the request that is being read or answered
+
+    def start_next_cycle(self) -> None:
+        """Begin the connection's next request."""
+        super().start_next_cycle()
+        self.path = ""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return the next event, a request's target as a path.
+
+        Raises:
+            h11.RemoteProtocolError: it is no HTTP, or readers could differ about where the request ends (section 6.1).
+        """
+        event = super().next_event()
+        if not isinstance(event, h11.Request):
+            return event
+        target = event.target
+        if (
+            address := WHOLE_ADDRESS.match(target)
+        ) is not None:  # as proxies are asked, and servers too (section 3.2.2)
+            rest = target[address.end() :]
+            target = rest if rest.startswith(b"/") else b"/" + rest
+        self.path = target.partition(b"?")[0].decode("latin-1")
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+            self.fault = TWO_LENGTHS
+            raise h11.RemoteProtocolError(TWO_LENGTHS)
+        return h11.Request(method=event.method, target=target, headers=event.headers, http_version=event.http_version)
+
+
 class PatientProtocol(H11Protocol):
     """One connection. All times are seconds."""
 
     request_seconds: float
     unread_seconds: float
+    conn: Framing  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -68,6 +106,7 @@ class PatientProtocol(H11Protocol):
         """Its arguments are uvicorn's."""
         super().__init__(config, server_state, app_state, _loop)
         self.app = self._noting(self.app)
+        self.conn = Framing(h11.SERVER)
         self.streams_events = False  # whether the answer under way does
         self._half_closed = False
         self._incomplete: asyncio.TimerHandle | None = None  # runs while a request is awaited
@@ -107,13 +146,14 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._refuse(InvalidRequestError(f"this is no valid HTTP request: {msg}", code="invalid_http"))
+        del msg
+        why = self.conn.fault or "it cannot be read"
+        self._refuse(InvalidRequestError(f"this is no valid HTTP request: {why}", code="invalid_http"))
 
     def _refuse(self, error: RequestError) -> None:
         """Answer with an error, unless an answer has begun already, and end the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            path = "" if self._under_way is None else self.scope["path"]
-            answer = JSONResponse(failures.body(path, error), type(error).status, {"connection": "close"})
+            answer = JSONResponse(failures.body(self.conn.path, error), type(error).status, {"connection": "close"})
             head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers)
             for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")

@@ -198,3 +198,72 @@ def test_what_is_no_http_gets_the_contracts_error(impatient: Served, data: bytes
     with connect(impatient) as connection:
         connection.sendall(data)
         assert failure(rest(connection)) == (400, "invalid_http")
+
+
+@pytest.mark.parametrize(("path", "shape"), [("/predict", "message"), ("/v1/completions", "error")])
+def test_a_request_with_two_lengths_is_refused_and_nothing_behind_it_is_read(
+    impatient: Served, path: str, shape: str
+) -> None:
+    """Whoever stands in front may have believed the other one (RFC 9112, section 6.1)."""
+    body = b'{"prompt": "x", "max_new_tokens": 4}'
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" % path.encode()
+    for lengths in (
+        b"content-length: %d\r\ntransfer-encoding: chunked\r\n\r\n" % len(chunked),
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+    ):
+        with connect(impatient) as connection:
+            connection.sendall(head + lengths + chunked + b"GET /info HTTP/1.1\r\nhost: x\r\n\r\n")
+            answer = rest(connection)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer.lower()
+        assert b"both Content-Length and Transfer-Encoding" in answer
+        assert list(json.loads(answer.rpartition(b"\r\n\r\n")[2])).count(shape) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://llama.example/healthz", 200),
+        (b"HTTPS://llama.example:8443/healthz?verbose=1", 200),
+        (b"http://llama.example", 404),
+        (b"http://llama.example?x", 404),
+    ],
+)
+def test_a_whole_address_as_the_target_is_its_path(impatient: Served, target: bytes, status: int) -> None:
+    """What `curl -x` and some proxies send (RFC 9112, section 3.2.2)."""
+    with connect(impatient) as connection:
+        connection.sendall(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+        answer = one(connection)
+        assert int(answer.split()[1]) == status
+        assert status == 200 or b"there is nothing at /;" in answer
+        connection.sendall(request(max_new_tokens=4))
+        assert one(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_upload_that_is_refused_ends_its_connection(impatient: Served) -> None:
+    """At once for who listens; who sends on first finds the answer all the same, and the connection closed."""
+    with connect(impatient) as connection:
+        connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % (300 << 20))
+        answer = one(connection)
+        assert failure(answer) == (413, "body_too_large")
+        assert b"connection: close" in answer.lower()
+    with connect(impatient) as connection:
+        connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        chunk = b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
+        for _ in range(24):
+            connection.sendall(chunk)
+        connection.shutdown(socket.SHUT_WR)
+        assert failure(rest(connection)) == (413, "body_too_large")
+
+
+def test_an_answer_before_an_endless_body_ends_its_connection(impatient: Served) -> None:
+    """Whatever it says: nobody knows how much is still to come."""
+    with connect(impatient) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n")
+        answer = one(connection)
+        assert failure(answer) == (404, "not_found")
+        assert b"connection: close" in answer.lower()
+        connection.sendall(b"0\r\n\r\n")
+        assert rest(connection) == b""
