@@ -16,7 +16,7 @@ from llama_operator.spec import reference as fields
 from llama_operator.spec.crd import crd
 from llama_operator.status import reference as conditions
 from llama_packages import reference as packages
-from tools import kubectl_reference
+from tools import kubectl_reference, openai_reference
 from tools.contract import server_contract
 from tools.helm import helm
 
@@ -66,6 +66,7 @@ OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/conditions.md": conditions.markdown,
     "docs/kubectl-llama-reference.md": kubectl_reference.markdown,
     "docs/packages.md": lambda: packages.written((ROOT / "docs" / "packages.md").read_text()),
+    "docs/openai.md": openai_reference.markdown,
     "manifests/install.yaml": install_manifest,
 }
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
@@ -34,12 +35,12 @@ from llama_inference.middleware.targets import Targets
 from llama_inference.middleware.traced import Traced
 from llama_inference.protocol import failures
 from llama_inference.protocol.limits import Limits
-from llama_inference.routes import keys, openai, playground, predict, probes
+from llama_inference.routes import keys, openai, playground, predict, probes, tokens
 from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.lane import Lane
 from llama_inference.scheduler.lifecycle import RESTART_S, Lifecycle, Phase, engine_lost
 from llama_inference.scheduler.worker import EngineThread
-from llama_inference.settings import Settings
+from llama_inference.settings import PREFIX, Settings
 from llama_inference.tracing.spans import PlainTracer, Tracer
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class Server:
         guarded = keys.dependencies(self.settings.api_keys_dir, self.metrics)
         app.include_router(predict.router(self.serving), dependencies=guarded)
         app.include_router(openai.router(self.serving), dependencies=guarded)
+        app.include_router(tokens.router(self.serving), dependencies=guarded)
         app.include_router(probes.router(self.serving, self.metrics))
         if self.settings.playground:
             app.include_router(playground.router())
@@ -123,6 +125,11 @@ class Server:
         app.add_middleware(Targets)
         app.add_middleware(Inflate, max_bytes=self.settings.max_body_bytes)
         app.add_middleware(BodyLimit, max_bytes=self.settings.max_body_bytes)
+        if self.settings.cors_origins:
+            app.add_middleware(
+                CORSMiddleware, allow_origins=self.settings.cors_origins, allow_methods=["GET", "HEAD", "POST"],
+                allow_headers=["*"], expose_headers=["retry-after", "traceparent", "x-request-id"],
+            )  # fmt: skip
         app.add_middleware(Observe, metrics=self.metrics)
         app.add_middleware(Traced, tracer=self._tracer)
         return app
@@ -200,7 +207,7 @@ class Server:
         self.serving.lifecycle.lost(reason)
         self.progress.ready = False
         log.critical("the engine is lost", extra={"reason": reason}, exc_info=error)
-        self.serving.lane.fail_all(engine_lost(reason, self.serving.lifecycle.restart_s))
+        self.serving.lane.fail_all(engine_lost(self.serving.lifecycle.restart_s))
         self._on_lost(reason)
 
     @property
@@ -256,6 +263,8 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
         message = f"{request.url.path} takes {allowed}, not {request.method}"
+        if request.method == "OPTIONS" and "origin" in request.headers:  # a browser asks for a page from elsewhere
+            message += f"; pages of other origins may call once {PREFIX}CORS_ORIGINS names theirs"
         return await _answer_error(request, MethodNotAllowedError(message, allow=allowed))
     body = failures.body(request.url.path, RequestError(error.detail, code="http_error"))
     return JSONResponse(body, error.status_code, error.headers)

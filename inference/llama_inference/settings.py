@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     drain_notice_seconds: NonNegativeFloat = Field(
         5.0, description="How long requests are still taken after SIGTERM, not ready already, until routing notices."
     )
+    cors_origins: list[str] = Field(
+        default_factory=list[str],
+        description='Origins whose pages may call from a browser, as a JSON list such as ["https://app.example.com"]; '
+        '["*"] are all.',
+    )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address is unknown
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
     request_seconds: PositiveFloat = Field(

@@ -41,6 +41,8 @@ def _object(schema: Schema) -> Values:
     if "properties" in schema:
         names = schema["properties"].items()
         return st.fixed_dictionaries({}, optional={name: described(each) for name, each in names})
+    if "additionalProperties" not in schema:
+        return st.just({})
     return st.dictionaries(st.integers(0, VOCABULARY).map(str), described(schema["additionalProperties"]), max_size=4)
 
 

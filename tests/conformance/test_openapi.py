@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 OPERATIONS: Final = {
     "POST /predict", "POST /v1/chat/completions", "POST /v1/completions", "GET /v1/models", "GET /v1/models/{name}",
-    "GET /healthz", "GET /readyz", "GET /startupz", "GET /metrics", "GET /info",
+    "POST /tokenize", "POST /detokenize", "GET /healthz", "GET /readyz", "GET /health",
+    "GET /startupz", "GET /metrics", "GET /info",
 }  # fmt: skip
 WITH_BODY: Final = sorted(name for name in OPERATIONS if name.startswith("POST"))
 WITH_INPUT: Final = [*WITH_BODY, "GET /v1/models/{name}"]

@@ -4,6 +4,7 @@ Pure. `protocol` asks before a request is queued: what a request itself gives is
 what is only a default gives way to what asks for nothing. Names are those of `protocol.parameters`.
 """
 
+import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from typing import Final
@@ -138,7 +139,11 @@ def _beside_beams(backend: BackendName, given: Mapping[str, Json], values: dict[
 
 def refusal(backend: BackendName, name: str, value: Json, *, beside: str = "") -> InvalidRequestError:
     """Return the error for a parameter that a backend cannot honour, on its own or `beside` another one."""
-    asked = f"{name} is {value!r}" if isinstance(value, int | float | str) else f"{name} is set"
+    asked = (
+        f"{name} is {json.dumps(value, ensure_ascii=False)}"
+        if isinstance(value, int | float | str)
+        else f"{name} is set"
+    )
     others = [other for other in able(name) if not beside or (honours(other, beside) and other not in BESIDE_BEAMS)]
     with_it = f" together with {beside}" if beside else ""
     message = f"{asked}, and this deployment's backend, {backend}, cannot honour it{with_it}; {_those(others)} can"

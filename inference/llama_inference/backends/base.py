@@ -7,7 +7,7 @@ from collections.abc import Sequence as Seq
 from typing import Protocol, runtime_checkable
 
 from llama_inference.text.vocabulary import Vocabulary
-from llama_inference.values import Generation, KvUsage, ModelInfo, Sequence, Step
+from llama_inference.values import Generation, Json, KvUsage, ModelInfo, Sequence, Step
 
 
 class Control(Protocol):
@@ -39,8 +39,11 @@ class Backend(Protocol):
         """Return token ids; `special` adds what the model expects around plain text, such as a start token."""
         ...
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Return the prompt for a chat, by the model's own template.
+
+        Args: `how` holds `add_generation_prompt` (true by default), `continue_final_message`, and the template's own
+        variables.
 
         Raises:
             InvalidRequestError: there is no template, or it refuses these messages.
@@ -93,6 +96,19 @@ class KeepsKeys(Protocol):
     @property
     def kv_usage(self) -> KvUsage:
         """Tokens in use and tokens in all; may be read from any thread."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A backend that can say before a request waits for its turn that it will never run here."""
+
+    def check(self, generation: Generation) -> None:
+        """Return if the request can be computed here, as far as can be told without computing; from any thread.
+
+        Raises:
+            InvalidRequestError: naming the parameter that it cannot be computed with, and who can.
+        """
         ...
 
 

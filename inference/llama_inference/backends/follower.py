@@ -10,7 +10,7 @@ from llama_inference.engine.parallel.following import Follower
 from llama_inference.engine.parallel.topology import Topology
 from llama_inference.errors import UnavailableError
 from llama_inference.text.vocabulary import Vocabulary
-from llama_inference.values import Generation, ModelInfo, Sequence
+from llama_inference.values import Generation, Json, ModelInfo, Sequence
 
 
 class FollowerBackend:
@@ -44,9 +44,9 @@ class FollowerBackend:
         del text, special
         self._refuse()
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Refused."""
-        del messages
+        del messages, how
         self._refuse()
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:

@@ -13,7 +13,7 @@ from llama_inference.backends.base import Control
 from llama_inference.errors import InvalidRequestError
 from llama_inference.text.stops import StopScan, stops_of
 from llama_inference.text.vocabulary import Bytes
-from llama_inference.values import FinishReason, Generation, Logprob, ModelInfo, Sequence, Step
+from llama_inference.values import FinishReason, Generation, Json, Logprob, ModelInfo, Sequence, Step
 
 END = 256
 TEXT = "The llama (Lama glama) grüßt — 🦙 — and says no more. "
@@ -35,8 +35,9 @@ class MockBackend:
         del special
         return list(text.encode())
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
-        """Role and content, a line each."""
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
+        """Role and content, a line each; nothing depends on `how`."""
+        del how
         return "".join(f"{message['role']}: {message['content']}\n" for message in messages)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:

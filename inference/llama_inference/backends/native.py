@@ -13,6 +13,7 @@ import torch
 from llama_inference.backends.base import Control
 from llama_inference.backends.batching import Capacity, PlannedJob
 from llama_inference.backends.grammars import Grammars
+from llama_inference.backends.refusals import refusal
 from llama_inference.backends.transformers_backend import TransformersBackend
 from llama_inference.engine.clock import Clock
 from llama_inference.engine.device import free_memory
@@ -24,7 +25,7 @@ from llama_inference.engine.weights import Loaded
 from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError, LoadError, LoadReason
 from llama_inference.text.stops import stops_of
 from llama_inference.text.vocabulary import Vocabulary
-from llama_inference.values import Generation, KvUsage, Sequence
+from llama_inference.values import Generation, Json, KvUsage, Sequence
 
 SHARE_OF_MEMORY: Final = 0.5  # of what is free after the weights; the rest is for activations and the other way
 MOST_ENTRIES: Final = 1 << 20
@@ -65,8 +66,7 @@ def plan_jobs(
         except torch.OutOfMemoryError:
             raise
         except (ValueError, TypeError, RuntimeError) as error:
-            message = f"transformers refuses this combination of parameters: {error}"
-            raise InvalidRequestError(message) from error
+            raise refusal("transformers refuses this combination of parameters", error) from error
         beams = parameters.beams(config)
         if beams and grammar is not None and not sampling.ends:
             message = f"num_beams is {beams.width}, but beams that are held to a grammar need an end token: set it to 1"
@@ -184,9 +184,17 @@ class NativeBackend:
         """Return token ids; see `backends.base.Backend`."""
         return self._exclusive.encode(text, special=special)
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Return the prompt for a chat, by the model's own template."""
-        return self._exclusive.render(messages)
+        return self._exclusive.render(messages, **how)
+
+    def check(self, generation: Generation) -> None:
+        """Refuse what must run alone and cannot, or where no rank has the whole model; see `backends.base.Checks`."""
+        if self.covers(generation) is None:
+            return
+        if self._ranks is not None:
+            raise _only_in_the_batch(generation, self.capacity)
+        self._exclusive.check(generation)
 
     def generate(self, generation: Generation, control: Control) -> list[Sequence]:
         """Run a request alone, by transformers' `generate`; raises an InvalidRequestError where ranks compute."""

@@ -25,7 +25,7 @@ from llama_inference.engine.native.plan import Prefill, Report, StepPlan
 from llama_inference.errors import EngineLostError, InternalError, LoadError, LoadReason, RequestError
 from llama_inference.text.stops import StopScan, StopStrings, stops_of
 from llama_inference.text.vocabulary import Vocabulary
-from llama_inference.values import FinishReason, Generation, ModelInfo, Sequence, Step
+from llama_inference.values import FinishReason, Generation, Json, ModelInfo, Sequence, Step
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -227,9 +227,9 @@ class StreamingBackend(ABC):
         """Return token ids; `special` adds the model's start token where it has one."""
         return self.tokens.encode(text, special=special)
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Return the prompt for a chat, by the model's own template."""
-        return self.tokens.render(messages)
+        return self.tokens.render(messages, **how)
 
     def covers(self, generation: Generation) -> str | None:
         """Every request joins the batch: what cannot be honoured was refused before."""

@@ -114,7 +114,8 @@ class TgiBackend(StreamingBackend):
                     if done is not None:
                         return
         except httpx2.TransportError as error:
-            raise self._unreachable(str(error) or type(error).__name__) from error
+            log.warning("TGI does not answer", extra={"url": self._url, "detail": str(error) or type(error).__name__})
+            raise self._unreachable("it does not answer") from error
         raise self._unreachable("it ended the stream before the output")
 
     def _unreachable(self, why: str) -> UnavailableError:

@@ -1,5 +1,6 @@
 """Text to token ids and back, and chats to prompts, by the tokenizer of a model's own folder."""
 
+import logging
 from collections.abc import Sequence as Seq
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ from llguidance.hf import from_tokenizer
 
 from llama_inference.backends.vocabulary import TokenizerVocabulary
 from llama_inference.errors import InvalidRequestError
+from llama_inference.values import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 class Tokens:
@@ -49,14 +53,17 @@ class Tokens:
         return str(self._tokenizer.bos_token or "")
 
     def encode(self, text: str, *, special: bool) -> list[int]:
-        """Return token ids; `special` adds the model's start token where it has one."""
-        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+        """Return token ids; `special` adds the model's start token where it has one, and the text has not."""
+        ids = list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+        start = self._tokenizer.bos_token_id
+        # Prompts are often copied with it, or rendered by a template that writes it; no model was trained on two.
+        return ids[1:] if special and start is not None and ids[:2] == [start, start] else ids
 
     def written(self, token_ids: Seq[int]) -> str:
         """Return text with the special tokens' own, nothing cleaned up: what could be encoded again."""
         return str(self._tokenizer.decode(list(token_ids), clean_up_tokenization_spaces=False))
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Return the prompt for a chat, by the model's own template.
 
         Raises:
@@ -65,10 +72,14 @@ class Tokens:
         if not self.has_chat_template:
             message = "this model has no chat template, so messages cannot be rendered: send prompt instead"
             raise InvalidRequestError(message, code="no_chat_template", param="messages")
+        how = {"add_generation_prompt": True, **how}
         try:
-            return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
-        except (TemplateError, ValueError, TypeError) as error:
-            message = f"the model's chat template refuses these messages: {error}"
+            return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, **how))
+        except Exception as error:  # a template is a program of the model's author, and fails as programs do
+            log.info("the chat template failed", exc_info=error)
+            # What the author says to the caller, by `raise_exception`; all else is said by the interpreter.
+            said = f": {error}" if type(error) is TemplateError else ""
+            message = f"the model's chat template refuses these messages{said}"
             raise InvalidRequestError(message, param="messages") from None
 
 

@@ -17,9 +17,10 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from llama_inference.backends.base import Control
 from llama_inference.backends.grammars import Grammars
 from llama_inference.backends.guiding import GuidedScores
+from llama_inference.backends.refusals import refusal
 from llama_inference.backends.scoring import scored
 from llama_inference.backends.tokens import Tokens
-from llama_inference.backends.watch import FiniteScores, Watch
+from llama_inference.backends.watch import CountedPenalties, FiniteScores, Watch
 from llama_inference.engine.native.parameters import OPENAI
 from llama_inference.engine.weights import Loaded
 from llama_inference.errors import EngineLostError, InternalError, InvalidRequestError, LoadError, LoadReason
@@ -58,30 +59,31 @@ class TransformersBackend:
         """Return token ids; `special` adds the model's start token where it has one."""
         return self._tokens.encode(text, special=special)
 
-    def render(self, messages: Seq[dict[str, str]]) -> str:
+    def render(self, messages: Seq[dict[str, str]], **how: Json) -> str:
         """Return the prompt for a chat, by the model's own template."""
-        return self._tokens.render(messages)
+        return self._tokens.render(messages, **how)
 
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar; see `backends.base.Prepares`."""
         return self.grammars.prepare(generation)
 
-    def generate(self, generation: Generation, control: Control) -> list[Sequence]:
-        """Run each prompt alone, in order; see `backends.base.Backend`."""
+    def check(self, generation: Generation) -> None:
+        """Refuse what cannot be computed so, or not on this device; see `backends.base.Checks`."""
         if generation.parameters.get("cache_implementation") == "offloaded" and "cuda" not in self.info.device:
             message = (
                 f"cache_implementation offloaded needs a GPU to move keys and values from; this is {self.info.device}"
             )
             raise InvalidRequestError(message, param="cache_implementation")
-        if given := sorted(OPENAI & {name for name, value in generation.parameters.items() if value}):
-            message = f"{given[0]} is computed by the native engine alone, and not beside what that does not cover"
-            raise InvalidRequestError(message, param=given[0])
         if generation.streamed and generation.logprobs is not None:
             message = (
                 "log-probabilities are told at the end of an output that transformers generates: leave out stream, or "
                 "what keeps the request from the native engine's batch"
             )
             raise InvalidRequestError(message, code="unsupported_parameter", param="stream")
+
+    def generate(self, generation: Generation, control: Control) -> list[Sequence]:
+        """Run each prompt alone, in order; see `backends.base.Backend`."""
+        self.check(generation)
         began = time.monotonic()
         # Without a seed of its own a request gets a fresh one: replicas start with the same state of torch's.
         seed = secrets.randbits(63) if generation.seed is None else generation.seed
@@ -103,8 +105,7 @@ class TransformersBackend:
         except torch.AcceleratorError as error:
             raise EngineLostError(f"the device failed: {error}") from error
         except (ValueError, TypeError, OverflowError) as error:
-            log.info("transformers refuses a request", exc_info=error)
-            raise InvalidRequestError(f"transformers refuses this combination of parameters: {error}") from error
+            raise refusal("transformers refuses this combination of parameters", error) from error
         return results
 
     def _watch(self, generation: Generation, control: Control, number: int, left: float | None) -> Watch:
@@ -120,8 +121,9 @@ class TransformersBackend:
         )
 
     def _one(self, generation: Generation, prompt: tuple[int, ...], watch: Watch) -> list[Sequence]:
+        given = {name: value for name, value in generation.parameters.items() if name not in OPENAI and value != []}
         config = GenerationConfig(
-            **dict(generation.parameters),
+            **given,
             max_length=generation.length(len(prompt)),
             return_dict_in_generate=True,
             disable_compile=True,  # a request must not start a compiler
@@ -135,7 +137,9 @@ class TransformersBackend:
                 inputs,
                 attention_mask=torch.ones_like(inputs),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([*self._guided(generation, prompt, config), FiniteScores()]),
+                logits_processor=LogitsProcessorList(
+                    [*_penalties(generation, len(prompt)), *self._guided(generation, prompt, config), FiniteScores()]
+                ),
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
         rows: list[list[int]] = output.sequences[:, len(prompt) :].tolist()
@@ -184,6 +188,11 @@ def own_defaults(config: GenerationConfig) -> Mapping[str, Json]:
     """What `generation_config.json` sets, but for lengths."""
     values: dict[str, Any] = config.to_diff_dict()
     return {name: value for name, value in values.items() if value is not None and name not in LENGTHS}
+
+
+def _penalties(generation: Generation, prompt: int) -> list[CountedPenalties]:
+    frequency, presence = (generation.parameters.get(f"{name}_penalty") or 0.0 for name in ("frequency", "presence"))
+    return [CountedPenalties(prompt, frequency=frequency, presence=presence)] if frequency or presence else []
 
 
 def _ids(value: Json) -> frozenset[int]:

@@ -89,6 +89,25 @@ class Watch(StoppingCriteria):
         return bool(tokens) and (tokens[-1] in self._ends or self._completes(tokens))
 
 
+class CountedPenalties(LogitsProcessor):
+    """OpenAI's two penalties, which transformers does not have: for each time that a token of the output has come.
+
+    The native engine has the same (`engine.native.edits`).
+    """
+
+    def __init__(self, prompt: int, *, frequency: float, presence: float) -> None:
+        """`prompt` is how many tokens are in front of the output; those cost nothing."""
+        self._prompt = prompt
+        self._frequency = frequency
+        self._presence = presence
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores float32 [rows, vocabulary] for the tokens after input_ids int64 [rows, length]."""
+        output = input_ids[:, self._prompt :]
+        counts = torch.zeros_like(scores).scatter_add_(1, output, torch.ones_like(output, dtype=scores.dtype))
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
 class FiniteScores(LogitsProcessor):
     """Refuses scores that leave no token to choose, which would end a CUDA context instead of a request."""
 

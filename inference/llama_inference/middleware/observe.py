@@ -20,7 +20,9 @@ from llama_inference.protocol import failures
 log = logging.getLogger(__name__)
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-QUIET = frozenset({"/healthz", "/readyz", "/startupz", "/metrics"})  # asked every few seconds: logged at debug
+QUIET = frozenset(
+    {"/healthz", "/readyz", "/health", "/startupz", "/metrics"}
+)  # asked every few seconds: logged at debug
 
 
 class Observe:

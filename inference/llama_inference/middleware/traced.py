@@ -10,7 +10,7 @@ from llama_inference.middleware.observe import METHODS
 from llama_inference.tracing.context import HEADER, TraceContext
 from llama_inference.tracing.spans import Attributes, Tracer, current
 
-UNTRACED: Final = frozenset({"/healthz", "/readyz", "/startupz", "/metrics"})  # asked every few seconds
+UNTRACED: Final = frozenset({"/healthz", "/readyz", "/health", "/startupz", "/metrics"})  # asked every few seconds
 
 
 class Traced:

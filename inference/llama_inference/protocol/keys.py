@@ -38,16 +38,18 @@ class Keys:
         found = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
         return found[0] if found else None
 
-    def check(self, authorization: bytes | None) -> str:
-        """Return the name of the key in an `Authorization` header.
+    def check(self, authorization: bytes | None, *, of_openai: bool = False) -> str:
+        """Return the name of the key in an `Authorization` header; `of_openai` says whose client presents it.
 
         Raises:
-            UnauthorizedError: there is no key in it.
+            UnauthorizedError: there is no key in it, or a wrong one where OpenAI's clients expect this status.
             ForbiddenError: there is one, and it is none of the configured ones.
         """
         name = self.name_of(presented(authorization))
         if name is None:
             message = f"this API key is none of the {len(self)} that this deployment accepts: use another; {HOW}"
+            if of_openai:
+                raise UnauthorizedError(message, code="invalid_api_key", param="Authorization")
             raise ForbiddenError(message, code="wrong_api_key", param="Authorization")
         return name
 

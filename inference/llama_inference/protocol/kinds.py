@@ -1,6 +1,7 @@
 """Kinds of values: each checks a JSON value, turns it into what transformers wants, and describes itself.
 
 A kind raises `ValueError` with the end of a sentence ("must be …"); `parameters` puts the name and the value in front.
+Of a compound value the error names the place that is at fault (`WithinError`), and null counts as not given.
 """
 
 import math
@@ -13,6 +14,8 @@ INT_MAX = 2**31 - 1
 MOST_STRINGS = 16
 MOST_CHARACTERS = 256
 MOST_IDS = 1024  # token ids of one value in all
+MOST_DIGITS = 18  # of a token id that is written as a name
+MOST_OF_A_NAME = 100  # of a caller's name that an error repeats
 MOST_LISTS = 256  # of several tokens each; every one is compared with the text at every step, while all others wait
 
 
@@ -31,6 +34,26 @@ class Kind:
     schema: dict[str, Json]
     minimum: float | None = None
     maximum: float | None = None
+
+
+class WithinError(ValueError):
+    """A fault in a place of a compound value: a path such as `.include_usage` or `[2][0]`, and the value there."""
+
+    def __init__(self, path: str, error: ValueError, value: Json) -> None:
+        super().__init__(str(error))
+        self.path = path + (error.path if isinstance(error, WithinError) else "")
+        self.value: Json = error.value if isinstance(error, WithinError) else value
+
+
+def _within(path: str, kind: "Kind", value: Json, vocabulary: int | None) -> Json:
+    try:
+        return kind.check(value, vocabulary)
+    except ValueError as error:
+        raise WithinError(path, error, value) from None
+
+
+def _each(kind: "Kind", values: list[Json], vocabulary: int | None) -> list[Json]:
+    return [_within(f"[{place}]", kind, value, vocabulary) for place, value in enumerate(values)]
 
 
 def is_integer(value: Json) -> bool:
@@ -87,6 +110,17 @@ def boolean() -> Kind:
     return Kind(check, {"type": "boolean"})
 
 
+def also(kind: Kind, *values: Json) -> Kind:
+    """A kind, or one of a few values that clients send for nothing; those are taken as they are."""
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if any(type(value) is type(each) and value == each for each in values):
+            return value
+        return kind.check(value, vocabulary)
+
+    return Kind(check, {"anyOf": [kind.schema, {"enum": list(values)}]}, kind.minimum, kind.maximum)
+
+
 def choice(*options: Json) -> Kind:
     """One of a few fixed values."""
     shown = ", ".join(_json(option) for option in options)
@@ -97,6 +131,28 @@ def choice(*options: Json) -> Kind:
         return value
 
     return Kind(check, {"enum": list(options)})
+
+
+def text() -> Kind:
+    """Any text."""
+
+    def check(value: Json, _: int | None) -> Json:
+        if not isinstance(value, str):
+            raise ValueError("must be a string")  # noqa: TRY004 - every kind raises the same
+        return value
+
+    return Kind(check, {"type": "string"})
+
+
+def variables() -> Kind:
+    """An object whose names are for somebody else to read."""
+
+    def check(value: Json, _: int | None) -> Json:
+        if not isinstance(value, dict):
+            raise ValueError("must be an object of names and values")  # noqa: TRY004
+        return value
+
+    return Kind(check, {"type": "object"})
 
 
 def strings() -> Kind:
@@ -122,8 +178,7 @@ def _token(value: Json, vocabulary: int | None) -> int:
     top = INT_MAX if vocabulary is None else vocabulary - 1
     # An id beyond the vocabulary would end a CUDA context, and with it every other request.
     if not is_integer(value) or not 0 <= value <= top:
-        limit = "a token id" if vocabulary is None else f"a token id from 0 to {top}"
-        raise ValueError(f"must hold {limit} in each place")
+        raise ValueError("must be a token id" + ("" if vocabulary is None else f" from 0 to {top}"))
     return int(value)
 
 
@@ -147,6 +202,7 @@ def token() -> Kind:
 
 def tokens(*, or_one: bool = False) -> Kind:
     """A non-empty list of token ids; `or_one` takes a bare id as well, as transformers does."""
+    one = token()
 
     def check(value: Json, vocabulary: int | None) -> Json:
         if or_one and is_integer(value):
@@ -154,7 +210,7 @@ def tokens(*, or_one: bool = False) -> Kind:
         if not isinstance(value, list) or not value:
             raise ValueError("must be a non-empty list of token ids" + (", or one token id" if or_one else ""))
         at_most(len(value), MOST_IDS, "token ids")
-        return [_token(item, vocabulary) for item in value]
+        return _each(one, value, vocabulary)
 
     many: dict[str, Json] = {"type": "array", "items": TOKEN_SCHEMA, "minItems": 1, "maxItems": MOST_IDS}
     return Kind(check, {"anyOf": [TOKEN_SCHEMA, many]} if or_one else many)
@@ -168,7 +224,7 @@ def token_lists() -> Kind:
         if not isinstance(value, list) or not value:
             raise ValueError("must be a non-empty list of lists of token ids")
         _hold_lists(value)
-        return [inner.check(item, vocabulary) for item in value]
+        return _each(inner, value, vocabulary)
 
     many = {"type": "array", "items": inner.schema, "minItems": 1, "maxItems": MOST_LISTS, "x-most-ids": MOST_IDS}
     return Kind(check, many)
@@ -187,11 +243,33 @@ def biases() -> Kind:
         if not isinstance(value, list) or not value or not all(isinstance(x, list) and len(x) == 2 for x in value):
             raise ValueError("must be a non-empty list of pairs of token ids and a bias, such as [[[5, 7], -2.0]]")
         _hold_lists([ids for ids, _ in value])
-        return [[inner.check(ids, vocabulary), amount.check(bias, vocabulary)] for ids, bias in value]
+        return _each(pair, value, vocabulary)
 
-    pair = {"type": "array", "prefixItems": [inner.schema, amount.schema], "minItems": 2, "maxItems": 2}
-    many = {"type": "array", "items": pair, "minItems": 1, "maxItems": MOST_LISTS, "x-most-ids": MOST_IDS}
+    def check_pair(value: Json, vocabulary: int | None) -> Json:
+        return [_within("[0]", inner, value[0], vocabulary), _within("[1]", amount, value[1], vocabulary)]
+
+    schema = {"type": "array", "prefixItems": [inner.schema, amount.schema], "minItems": 2, "maxItems": 2}
+    pair = Kind(check_pair, schema)
+    many = {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_LISTS, "x-most-ids": MOST_IDS}
     return Kind(check, many)
+
+
+def biases_by_token() -> Kind:
+    """Token id → what is added to its score, as OpenAI has it; as pairs, the way `biases` takes them."""
+    one, amount = token(), number(-100, 100)
+
+    def check(value: Json, vocabulary: int | None) -> Json:
+        if not isinstance(value, dict):
+            raise ValueError('must be an object of token ids and biases, such as {"1234": -100}')  # noqa: TRY004
+        at_most(len(value), MOST_IDS, "token ids")
+        return [_pair(key, bias, vocabulary) for key, bias in value.items() if bias is not None]
+
+    def _pair(key: str, bias: Json, vocabulary: int | None) -> Json:
+        number = int(key) if key.isascii() and key.isdigit() and len(key) <= MOST_DIGITS else key
+        token_id = _within(_field(key), one, number, vocabulary)
+        return [[token_id], _within(_field(key), amount, bias, vocabulary)]
+
+    return Kind(check, {"type": "object", "additionalProperties": amount.schema, "maxProperties": MOST_IDS})
 
 
 def decay() -> Kind:
@@ -201,21 +279,28 @@ def decay() -> Kind:
     def check(value: Json, vocabulary: int | None) -> Json:
         if not isinstance(value, list) or len(value) != 2:
             raise ValueError("must be a start index and a factor, such as [20, 1.05]")
-        return (start.check(value[0], vocabulary), factor.check(value[1], vocabulary))
+        return (_within("[0]", start, value[0], vocabulary), _within("[1]", factor, value[1], vocabulary))
 
     return Kind(check, {"type": "array", "prefixItems": [start.schema, factor.schema], "minItems": 2, "maxItems": 2})
 
 
 def record(**fields: Kind) -> Kind:
-    """An object with some of these fields and no others."""
+    """An object with some of these fields and no others; null counts as not given."""
 
     def check(value: Json, vocabulary: int | None) -> Json:
-        if not isinstance(value, dict) or set(value) - set(fields):
-            raise ValueError(f"must be an object with fields of {', '.join(fields)}")
-        return {name: fields[name].check(item, vocabulary) for name, item in value.items()}
+        if not isinstance(value, dict):
+            raise ValueError(f"must be an object with fields of {', '.join(fields)}")  # noqa: TRY004
+        given = {name: item for name, item in value.items() if item is not None}
+        for name in [each for each in given if each not in fields]:
+            raise WithinError(_field(name), ValueError(f"is none of its fields, {', '.join(fields)}"), given[name])
+        return {name: _within(_field(name), fields[name], item, vocabulary) for name, item in given.items()}
 
     properties = {name: kind.schema for name, kind in fields.items()}
     return Kind(check, {"type": "object", "properties": properties, "additionalProperties": False})
+
+
+def _field(name: str) -> str:
+    return f".{name[:MOST_OF_A_NAME]}"
 
 
 def _json(value: Json) -> str:

@@ -5,6 +5,7 @@ One table for validation, for deployment defaults and maximums, and for the Open
 """
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -156,7 +157,7 @@ def check_asked(name: str, value: Json, vocabulary: int | None = None) -> Json:
     try:
         return HELD_TO[name].kind.check(value, vocabulary)
     except ValueError as error:
-        raise InvalidRequestError(f"{name} {error}; it is {shown(value)}", param=name) from None
+        raise fault(name, value, error) from None
 
 
 def check(name: str, value: Json, vocabulary: int | None = None) -> Json:
@@ -178,10 +179,20 @@ def check(name: str, value: Json, vocabulary: int | None = None) -> Json:
     try:
         return PARAMETERS[name].kind.check(value, vocabulary)
     except ValueError as error:
-        raise InvalidRequestError(f"{name} {error}; it is {shown(value)}", param=name) from None
+        raise fault(name, value, error) from None
+
+
+def fault(name: str, value: Json, error: ValueError) -> InvalidRequestError:
+    """Return what is said of a value that its kind does not take; of a compound one, of the place that is at fault."""
+    if isinstance(error, kinds.WithinError):
+        name, value = name + error.path, error.value
+    return InvalidRequestError(f"{name} {error}; it is {shown(value)}", param=name)
 
 
 def shown(value: Json) -> str:
-    """A value as an error message may repeat it: short."""
-    text = repr(value)
+    """A value as an error message may repeat it: as JSON, and short."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):  # more digits than Python writes, or a value too deep
+        text = "too long to be repeated"
     return text if len(text) <= 60 else text[:57] + "…"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 from llama_inference.backends.abilities import fit
 from llama_inference.backends.base import Backend
@@ -52,15 +52,35 @@ def decode(body: bytes) -> dict[str, Json]:
     try:
         value = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidRequestError(f"the body is not valid JSON: {reason}", code="invalid_json") from None
+        raise InvalidRequestError(f"the body is not valid JSON: {_why(error)}", code="invalid_json") from None
     if not isinstance(value, dict):
         raise InvalidRequestError('the body must be a JSON object, such as {"prompt": "…"}', code="invalid_json")
     return value
 
 
+class _NoJsonError(ValueError):
+    """What Python would read and JSON does not have."""
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    raise _NoJsonError(f"{name} is not a JSON value")
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in words for callers: Python's are about Python."""
+    match error:
+        case json.JSONDecodeError(doc=text, pos=place):
+            where = f"line {error.lineno} column {error.colno}"
+            rest = text[place : place + 20]
+            return f"it breaks off at {where}" if not rest else f"at {where} it goes on with {shown(rest)}"
+        case UnicodeDecodeError(start=place):
+            return f"byte {place + 1} is no UTF-8"
+        case _NoJsonError():
+            return str(error)
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return "it holds a number of too many digits"
 
 
 def parse(wire: Mapping[str, Json], model: ModelInfo, limits: Limits) -> PredictRequest:
@@ -69,7 +89,7 @@ def parse(wire: Mapping[str, Json], model: ModelInfo, limits: Limits) -> Predict
     Raises:
         InvalidRequestError: naming the parameter and what is expected.
     """
-    wire = {name: value for name, value in wire.items() if value is not None or name in INPUT}
+    wire = {name: value for name, value in wire.items() if value is not None}
     given = {name: check_asked(name, value, model.vocabulary) for name, value in wire.items() if name not in INPUT}
     for name, value in given.items():
         limits.hold(name, value)
@@ -116,16 +136,21 @@ def _input(wire: Mapping[str, Json]) -> tuple[tuple[str, ...], tuple[dict[str, s
 
 
 def _messages(value: Json) -> tuple[dict[str, str], ...]:
-    ok = isinstance(value, list) and value
-    for message in value if ok else ():
-        ok = ok and isinstance(message, dict) and set(message) == {"role", "content"}
-        ok = ok and all(isinstance(text, str) for text in message.values())
-    if not ok:
+    given = [_given(message) for message in cast("list[Json]", value)] if isinstance(value, list) else []
+    if not given or not all(isinstance(message, dict) and set(message) == {"role", "content"} for message in given):
         message = 'messages must be a non-empty list of {"role": "…", "content": "…"} with strings'
-        raise InvalidRequestError(message, param="messages")
-    for message in value:
-        check_text(message["role"] + message["content"], "messages")
-    return tuple(value)
+        raise InvalidRequestError(f"{message}; it is {shown(value)}", param="messages")
+    for place, message in enumerate(given):
+        for name, text in message.items():
+            path = f"messages[{place}].{name}"
+            if not isinstance(text, str):
+                raise InvalidRequestError(f"{path} must be a string; it is {shown(text)}", param=path)
+            check_text(text, path)
+    return tuple(given)
+
+
+def _given(message: Json) -> Json:
+    return {name: value for name, value in message.items() if value is not None} if isinstance(message, dict) else None
 
 
 def check_text(text: str, param: str) -> None:

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from llama_inference.errors import RequestError
 from llama_inference.metrics import Metrics
+from llama_inference.protocol.failures import speaks_openai
 from llama_inference.protocol.keys import HOW, Keys
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def guard(folder: Path | None, metrics: Metrics) -> Callable[[HTTPConnection], A
             return
         header = next((value for name, value in request.scope["headers"] if name == AUTHORIZATION), None)
         try:
-            name = keys.current().check(header)
+            name = keys.current().check(header, of_openai=speaks_openai(request.url.path))
         except RequestError as error:
             metrics.key_refusals.labels(error.code).inc()
             raise

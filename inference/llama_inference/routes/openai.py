@@ -116,12 +116,16 @@ class _Run:
         self._pieces = Pieces(backend.vocabulary, ticket.generation, asked.cut)
         self._logprobs = Logprobs(backend.vocabulary, ticket.generation, head.endpoint)
         self._begun: set[int] = set()
+        self._told = 0  # tokens of the output so far
+
+    def _usage(self, completion: int) -> dict[str, Json]:
+        return answers.usage(self._ticket.generation, completion, copies=self._asked.copies)
 
     def _front(self, index: int) -> str:
         """What stands in front of an output: nothing, or the prompt as the caller wrote it."""
         if not self._asked.echo:
             return ""
-        prompt = self._asked.prompts[index // self._ticket.generation.sequences]
+        prompt = self._asked.prompts[index // (self._ticket.generation.sequences * self._asked.copies)]
         return prompt if isinstance(prompt, str) else front_of(self._vocabulary, prompt)
 
     def answer(self, outcome: Outcome) -> dict[str, Json]:
@@ -134,7 +138,7 @@ class _Run:
         told = [self._logprobs.whole(index, text, front=len(fronts[index])) for index, text in enumerate(texts)]
         whole = [front + text for front, text in zip(fronts, texts, strict=True)]
         reasons = answers.reasons(outcome)
-        return self._head.whole(whole, reasons, answers.usage(self._ticket.generation, outcome), told)
+        return self._head.whole(whole, reasons, self._usage(_tokens(outcome)), told)
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Yield the events of a stream.
@@ -148,6 +152,8 @@ class _Run:
                 async for event in ticket_events:
                     for chunk in self._step(event) if isinstance(event, Step) else self._end(event):
                         sent = True
+                        if self._asked.continuous_usage and chunk["choices"]:
+                            chunk["usage"] = self._usage(self._told)
                         yield sse.event(chunk)
         except RequestError as error:
             if not sent:
@@ -159,6 +165,7 @@ class _Run:
     def _step(self, step: Step) -> list[dict[str, Json]]:
         step = self._asked.taken(step)
         self._logprobs.push(step.index, step)
+        self._told += len(step.token_ids)
         return self._chunks(step.index, self._pieces.push(step))
 
     def _chunks(self, index: int, text: str) -> list[dict[str, Json]]:
@@ -182,5 +189,9 @@ class _Run:
             logprobs = self._logprobs.closing(index, front=len(self._front(index)))
             chunks.append(self._head.closing(index, reason, logprobs))
         if self._head.include_usage:
-            chunks.append(self._head.counted(answers.usage(self._ticket.generation, outcome)))
+            chunks.append(self._head.counted(self._usage(_tokens(outcome))))
         return chunks
+
+
+def _tokens(outcome: Outcome) -> int:
+    return sum(len(sequence.token_ids) for sequence in outcome.sequences)

@@ -1,4 +1,4 @@
-"""Probes and facts: `/healthz`, `/readyz`, `/startupz`, `/metrics`, `/info`."""
+"""Probes and facts: `/healthz`, `/readyz` (`/health`), `/startupz`, `/metrics`, `/info`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -59,6 +59,11 @@ def operation(
         """200 when predict would be answered; 503 while loading and from SIGTERM on."""
         is_ready = ready()
         return JSONResponse({"ready": is_ready, "phase": lifecycle.phase.value}, 200 if is_ready else 503)
+
+    @routes.get("/health", responses=_answers(Readiness), operation_id="health")
+    async def health() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """The same as /readyz, by the name that other servers of models have for it."""
+        return await readyz()
 
     @routes.get("/startupz", responses=_answers(StartupReport))
     async def startupz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

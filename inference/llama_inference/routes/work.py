@@ -5,19 +5,22 @@ A caller that hangs up is noticed while it waits, in the queue as well as in the
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Final
 
 from fastapi import Request, Response
 
-from llama_inference.backends.base import Backend, Prepares
+from llama_inference.backends.base import Backend, Checks, Prepares
 from llama_inference.errors import InvalidRequestError, UnsupportedMediaTypeError
+from llama_inference.protocol.parameters import shown
 from llama_inference.routes.responses import EventStream, HungUp
 from llama_inference.routes.serving import Serving
 from llama_inference.scheduler.ticket import Ticket
 from llama_inference.values import Generation, Json, Outcome
 
+# `float` alone would take what is a number to Python only, such as 1_0.
+DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 TIMEOUT_HEADER: Final = "x-request-timeout"
 TIMEOUT_DOCS: Final[dict[str, Json]] = {
     "name": "X-Request-Timeout",
@@ -48,11 +51,9 @@ def deadline(request: Request, arrived: float) -> float | None:
     header = request.headers.get(TIMEOUT_HEADER)
     if header is None:
         return None
-    seconds = math.nan
-    with suppress(ValueError):
-        seconds = float(header)
+    seconds = float(header) if DECIMAL.fullmatch(header) else math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        message = f"X-Request-Timeout must be a number of seconds above 0; it is {header[:60]!r}"
+        message = f"X-Request-Timeout must be a number of seconds above 0; it is {shown(header)}"
         raise InvalidRequestError(message, param="X-Request-Timeout")
     return arrived + seconds
 
@@ -75,15 +76,17 @@ def check_content_type(request: Request) -> None:
 
 
 async def prepared(serving: Serving, backend: Backend, generation: Generation) -> Generation:
-    """Have the backend compile what the output is held to: beside the engine, which goes on, and one at a time.
+    """Have the backend say whether it can run a request at all, and compile what its output is held to.
 
-    That takes seconds of a processor, so nothing is compiled for a request that the queue has no room for; whether it
-    has still any when this is done is for `lane.submit` to say.
+    That is done beside the engine, one at a time. It takes seconds of a processor, so nothing is compiled for a request
+    that the queue has no room for; whether it has still any when this is done is for `lane.submit` to say.
 
     Raises:
-        InvalidRequestError: it cannot be compiled.
+        InvalidRequestError: it cannot be computed here, or not be compiled.
         QueueFullError: there is no room.
     """
+    if isinstance(backend, Checks):
+        backend.check(generation)
     if generation.structure is None or not isinstance(backend, Prepares):
         return generation
     serving.lane.check(generation)

@@ -78,10 +78,10 @@ class Lifecycle:
                 message = "this replica is shutting down: try again, another one answers"
                 raise UnavailableError(message, code="draining", retry_after=1)
             case Phase.LOST:
-                raise engine_lost(self.reason, self.restart_s)
+                raise engine_lost(self.restart_s)
 
 
-def engine_lost(reason: str, restart_s: float = RESTART_S) -> UnavailableError:
-    """What a caller hears of a lost engine, whether its request ran or comes only now."""
-    message = f"this replica's engine is lost ({reason}) and restarts: try again"
+def engine_lost(restart_s: float = RESTART_S) -> UnavailableError:
+    """What a caller hears of a lost engine, whether its request ran or comes only now; the reason is for operators."""
+    message = "this replica's engine is lost and restarts: try again; GET /healthz says why"
     return UnavailableError(message, code="engine_lost", retry_after=restart_s)

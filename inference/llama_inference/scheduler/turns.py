@@ -198,10 +198,6 @@ def _is_the_end(error: BaseException) -> bool:
 
 def _told(error: BaseException) -> RequestError:
     """What a caller is told of an error; details stay in the log."""
-    if isinstance(error, EngineLostError):
-        return engine_lost(str(error))
     if isinstance(error, RequestError):
         return error
-    if isinstance(error, Exception):
-        return InternalError(FAILED)
-    return engine_lost(f"the engine thread was ended by {type(error).__name__}")
+    return engine_lost() if _is_the_end(error) else InternalError(FAILED)

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,8 +39,8 @@ class Door:
         self._looked: float | None = None
         self._digests: tuple[bytes, ...] = ()
 
-    def refusal(self, authorization: str | None) -> Refusal | None:
-        """Return what is said to who comes with this `Authorization` header; None if the request may pass."""
+    def refusal(self, authorization: str | None, path: str) -> Refusal | None:
+        """Return what is said to who comes to `path` with this `Authorization` header; None if the request may pass."""
         if self._folder is None:
             return None
         scheme, _, key = (authorization or "").strip().partition(" ")
@@ -50,6 +51,8 @@ class Door:
         if sum(hmac.compare_digest(given, digest) for digest in known):
             return None
         message = f"this API key is none of the {len(known)} that this deployment accepts: use another; {_HOW}"
+        if _of_openai(path):
+            return Refusal(401, "invalid_api_key", message)
         return Refusal(403, "wrong_api_key", message)
 
     def _known(self, folder: Path) -> tuple[bytes, ...]:
@@ -62,6 +65,14 @@ class Door:
                 # The kubelet replaces all files at once, and this look was in the middle: the last one holds.
                 log.warning("the API keys cannot be read: %s", error.strerror)
         return self._digests
+
+
+def _of_openai(path: str) -> bool:
+    """Whether callers of a path are OpenAI's clients, which know a wrong key by 401."""
+    plain = re.sub("/{2,}", "/", path).rstrip("/")
+    if plain in ("/tokenize", "/detokenize"):
+        return True
+    return plain.startswith("/v1/") and not plain.endswith((":predict", "/predict"))
 
 
 def _read(folder: Path) -> tuple[bytes, ...]:

@@ -79,7 +79,9 @@ async def serving(settings: Settings, cluster: Cluster) -> "AsyncGenerator[tuple
 @asynccontextmanager
 async def _listening(app: web.Application, port: int, name: str, stop_seconds: float) -> AsyncGenerator[None]:
     # Cancelled with the caller's connection: whoever hangs up frees the pod's slot, and the place in the queue.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=stop_seconds)
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, auto_decompress=False, shutdown_timeout=stop_seconds
+    )
     await runner.setup()
     try:
         try:

@@ -83,9 +83,11 @@ class Pods:
 
     @asynccontextmanager
     async def _asked(self, request: web.Request) -> AsyncGenerator[aiohttp.ClientResponse]:
+        # As it was written, but for a whole address, whose host is this gateway's.
+        target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
         asking = self._session.request(
             request.method,
-            f"{self._upstream}{request.raw_path}",
+            f"{self._upstream}{target}",
             headers=[*_passed(request.headers.items(), without=_FORWARDED), *_forwarded(request)],
             data=request.content if request.can_read_body else None,
             allow_redirects=False,

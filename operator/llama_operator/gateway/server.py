@@ -47,7 +47,7 @@ class Gateway:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method not in _WAKING:
             return await self._look(request)
-        if refusal := self.door.refusal(request.headers.get("Authorization")):
+        if refusal := self.door.refusal(request.headers.get("Authorization"), request.path):
             self.metrics.count("refused")
             return _refused(refusal)
         outcome: Outcome = "hung_up"

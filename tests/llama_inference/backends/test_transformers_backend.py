@@ -241,11 +241,3 @@ def test_every_field_of_transformers_is_taken_or_refused() -> None:
     arguments = set(inspect.signature(llama.generate).parameters) - {"self", "kwargs"}
     assert fields | arguments <= set(PARAMETERS) | set(REFUSED)
     assert set(GENERATION) <= fields
-
-
-def test_openais_penalties_are_refused_with_the_engine_that_has_them(tiny: Served) -> None:
-    """Rather than left out without a word."""
-    body = {"model": tiny.server.serving.name, "prompt": "x", "presence_penalty": 1}
-    answer = tiny.client.post("/v1/completions", json=body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "presence_penalty")
-    assert "native engine" in answer.json()["error"]["message"]

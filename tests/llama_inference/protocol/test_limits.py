@@ -72,4 +72,4 @@ def test_a_default_token_id_beyond_the_vocabulary_never_reaches_the_device() -> 
     limits = Limits.parse({"suppress_tokens": [100]}, {})
     with pytest.raises(InvalidRequestError) as caught:
         values(limits)
-    assert caught.value.param == "suppress_tokens"
+    assert caught.value.param == "suppress_tokens[0]"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llama_inference.errors import InvalidRequestError
-from llama_inference.protocol.parameters import GENERATION, OWN, PARAMETERS, REFUSED, check
+from llama_inference.protocol.parameters import GENERATION, OWN, PARAMETERS, REFUSED, check, shown
 
 VOCABULARY = 100
 NO_NUMBERS = ("1", True, [], {}, float("nan"), float("inf"))
@@ -136,8 +136,8 @@ def test_a_token_id_is_one_of_the_models(name: str) -> None:
 def test_a_list_of_token_ids_holds_only_the_models(name: str) -> None:
     """One wrong id refuses the list."""
     assert check(name, [0, 99], VOCABULARY) == [0, 99]
-    for value in ([], [100], [1, -1], ["1"], "1"):
-        assert refusal(name, value).param == name
+    for value, path in (([], ""), ([100], "[0]"), ([1, -1], "[1]"), (["1"], "[0]"), ("1", "")):
+        assert refusal(name, value).param == name + path
 
 
 @pytest.mark.parametrize(("name", "values"), OTHERS.items())
@@ -147,7 +147,49 @@ def test_a_compound_value_is_checked_to_its_depth(name: str, values: tuple[list[
     for value in good:
         check(name, value, VOCABULARY)
     for value in bad:
-        assert refusal(name, value).param == name
+        assert (refusal(name, value).param or "").startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "param", "words"),
+    [
+        ("suppress_tokens", [1, 100], "suppress_tokens[1]", "must be a token id from 0 to 99; it is 100"),
+        ("bad_words_ids", [[1], [2, "x"]], "bad_words_ids[1][1]", 'must be a token id from 0 to 99; it is "x"'),
+        ("sequence_bias", [[[1, 500], 1]], "sequence_bias[0][0][1]", "must be a token id from 0 to 99; it is 500"),
+        ("sequence_bias", [[[1], True]], "sequence_bias[0][1]", "must be a number at least -1e+06"),
+        ("exponential_decay_length_penalty", [1, 0], "exponential_decay_length_penalty[1]", "above 0"),
+        ("watermarking_config", {"bias": "x"}, "watermarking_config.bias", 'at most 1000; it is "x"'),
+        ("watermarking_config", {"bais": 1}, "watermarking_config.bais", "is none of its fields, greenlist_ratio"),
+    ],
+)
+def test_an_error_within_a_value_names_its_place(name: str, value: Any, param: str, words: str) -> None:
+    """With the value that stands there, not the whole."""
+    error = refusal(name, value)
+    assert error.param == param
+    assert str(error).startswith(f"{param} ")
+    assert words in str(error)
+
+
+def test_null_within_an_object_is_as_good_as_absent() -> None:
+    """At any depth, wherever fields have names."""
+    assert check("watermarking_config", {"bias": None, "context_width": 2}) == {"context_width": 2}
+
+
+def test_an_error_shows_a_value_as_the_caller_wrote_it() -> None:
+    """In JSON's notation, cut where it is long, however it is made."""
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    values = [True, "é", {"a": None}, 10**5000, deep, "x" * 100]
+    shown_as = [
+        "true",
+        '"é"',
+        '{"a": null}',
+        "too long to be repeated",
+        "too long to be repeated",
+        '"' + "x" * 56 + "…",
+    ]
+    assert [shown(value) for value in values] == shown_as
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,22 @@ def test_no_key_answers_401_and_a_wrong_one_403(guarded: Served, secret: Secret)
         assert guarded.metric("api_key_refusals_total", reason=wanted[1]) == before + 1
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions/", "//v1/models"])
+def test_a_wrong_key_answers_401_where_openais_clients_ask(guarded: Served, secret: Secret, path: str) -> None:
+    """They know it by that, and by OpenAI's code; metrics know the reason by the same."""
+    secret.put(alice="key-of-alice")
+    eventually(lambda: status(guarded, "key-of-alice") == 200, "the key being read")
+    before = guarded.metric("api_key_refusals_total", reason="invalid_api_key")
+    method = "GET" if path.endswith("models") else "POST"
+    address = f"http://127.0.0.1:{guarded.port}{path}"
+    answer = guarded.client.request(method, address, headers={"authorization": "Bearer guess"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["type"]) == (401, "invalid_api_key", "authentication_error")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert guarded.metric("api_key_refusals_total", reason="invalid_api_key") == before + 1
+    assert guarded.client.request(method, address).json()["error"]["code"] == "missing_api_key"
+
+
 @pytest.mark.slow
 def test_keys_are_read_again_when_the_secret_changes(guarded: Served, secret: Secret) -> None:
     """A new key holds and a removed one does not, on the running server."""

@@ -146,3 +146,52 @@ def test_predicts_own_names_under_v1_keep_its_shape(served: Served, path: str) -
     answer = served.client.get(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["status"] == "error"
+
+
+def test_the_prompt_alone_is_echoed(served: Served) -> None:
+    """Nothing is computed for no token of output; in a stream as well."""
+    body = {**COMPLETION, "echo": True, "max_tokens": 0}
+    answer = served.client.post("/v1/completions", json=body).json()
+    assert [(choice["text"], choice["finish_reason"]) for choice in answer["choices"]] == [
+        ("a", "length"), ("bcd", "length"),
+    ]  # fmt: skip
+    assert answer["usage"] == {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
+    *pieces, done = chunks(served, "/v1/completions", body)
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == "abcd"
+    assert done is None
+
+
+def test_choices_without_drawing_are_equal(served: Served) -> None:
+    """As many as were asked for, in order, whole and as a stream; a prompt counts once."""
+    body = {**COMPLETION, "n": 3, "temperature": 0, "echo": True}
+    answer = served.client.post("/v1/completions", json=body).json()
+    assert [choice["text"] for choice in answer["choices"]] == ["a" + TEXT[:9]] * 3 + ["bcd" + TEXT[:9]] * 3
+    assert [choice["index"] for choice in answer["choices"]] == list(range(6))
+    assert answer["usage"] == {"prompt_tokens": 4, "completion_tokens": 54, "total_tokens": 58}
+    texts = [""] * 6
+    for chunk in chunks(served, "/v1/completions", body)[:-1]:
+        texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["text"]
+    assert texts == [choice["text"] for choice in answer["choices"]]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_each_chunk_counts_the_tokens_so_far_where_that_is_asked_for(served: Served, path: str) -> None:
+    """As vLLM does for those that measure."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *pieces, last, _ = chunks(served, path, {**ROUTES[path], "stream_options": options})
+    counts = [piece["usage"]["completion_tokens"] for piece in pieces]
+    assert counts == sorted(counts)
+    assert counts[-1] == last["usage"]["completion_tokens"] > 0
+    assert len({piece["usage"]["prompt_tokens"] for piece in (*pieces, last)}) == 1
+    plain = chunks(served, path, {**ROUTES[path], "stream_options": {"include_usage": True}})
+    assert all(piece["usage"] is None for piece in plain[:-2])
+
+
+def test_a_prompt_too_long_is_told_in_openais_words(served: Served) -> None:
+    """By status, code and sentence, as its clients know it."""
+    answer = served.client.post(
+        "/v1/chat/completions", json={**CHAT, "messages": [{"role": "user", "content": "x" * 5000}]}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "context_length_exceeded")
+    assert error["message"].startswith("This model's maximum context length is 4096 tokens")

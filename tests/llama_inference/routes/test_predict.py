@@ -89,25 +89,47 @@ def test_a_stream_is_sent_step_by_step(served: Served) -> None:
     assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"{'prompt': 'x'}", "line 1 column 2"),
-        (b'{"prompt": "x"', "line 1 column 15"),
-        (b"\xff\xfe\xfa", "not valid JSON"),
-        (b"[" * 100_000, "nested too deeply"),
-        (b'{"prompt": "x", "temperature": NaN}', "NaN is not a JSON value"),
-        (b'{"prompt": "x", "seed": ' + b"9" * 5000 + b"}", "not valid JSON"),
-        (b"", "not valid JSON"),
-        (b'["x"]', "must be a JSON object"),
-        (b"null", "must be a JSON object"),
-    ],
-)
+NO_JSON = [
+    (b"{'prompt': 'x'}", "at line 1 column 2 it goes on with \"'prompt': 'x'}\""),
+    (b'{"prompt": "x"', "it breaks off at line 1 column 15"),
+    (b'{"prompt": "x"}\n{}', 'at line 2 column 1 it goes on with "{}"'),
+    (b"\xff\xfe\xfa", "not valid JSON"),
+    (b'{"prompt": "\xff"}', "byte 13 is no UTF-8"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b'{"prompt": "x", "temperature": NaN}', "NaN is not a JSON value"),
+    (b'{"prompt": "x", "seed": ' + b"9" * 5000 + b"}", "it holds a number of too many digits"),
+    (b"", "it breaks off at line 1 column 1"),
+    (b'["x"]', "must be a JSON object"),
+    (b"null", "must be a JSON object"),
+]
+OF_PYTHON = ("char ", "codec", "Expecting", "Extra data", "sys.", "int string", "None", "True", "False", "Error")
+
+
+@pytest.mark.parametrize(("body", "words"), NO_JSON)
 def test_bad_json_is_answered_400_with_the_place_of_the_fault(served: Served, body: bytes, words: str) -> None:
     """A body that is no JSON object is the caller's mistake, and the message shows where it is."""
     status, code, param, message = errors(served.client.post("/predict", content=body, headers=JSON))
     assert (status, code, param) == (400, "invalid_json", None)
     assert words in message
+
+
+@pytest.mark.parametrize("body", [body for body, _ in NO_JSON])
+def test_no_sentence_of_the_interpreter_is_in_an_answer_to_bad_json(served: Served, body: bytes) -> None:
+    """A caller can do nothing with advice about `sys.set_int_max_str_digits`."""
+    message = errors(served.client.post("/predict", content=body, headers=JSON))[3]
+    assert not [words for words in OF_PYTHON if words in message]
+
+
+@pytest.mark.parametrize("name", ["seed", "max_new_tokens", "temperature", "do_sample", "stop_strings", "nonsense"])
+def test_values_of_any_depth_and_length_are_refused_in_the_callers_words(served: Served, name: str) -> None:
+    """As deep as JSON is read at all: what repeats a value in an error must not go deeper itself."""
+    texts = [b"9" * 4300, b"1e999", *(b"[" * depth + b"]" * depth for depth in range(1, 1000, 37))]
+    texts += [b"[" * depth + b"]" * depth for depth in range(960, 1000)]
+    for text in texts:
+        body = b'{"prompt": "x", "%b": %b}' % (name.encode(), text)
+        status, _, _, message = errors(served.client.post("/predict", content=body, headers=JSON))
+        assert status == 400, text[:20]
+        assert not [words for words in OF_PYTHON if words in message]
 
 
 def test_a_fault_of_the_request_is_answered_400_with_its_parameter(served: Served) -> None:
@@ -118,7 +140,7 @@ def test_a_fault_of_the_request_is_answered_400_with_its_parameter(served: Serve
     assert "601" in message
 
 
-@pytest.mark.parametrize("path", ["/", "/predict/", "/predict/tiny", "/healthz/"])
+@pytest.mark.parametrize("path", ["/", "/predict/tiny", "/healthz/x"])
 def test_an_unknown_path_is_answered_404(served: Served, path: str) -> None:
     """The message repeats the path."""
     status, code, _, message = errors(served.client.post(path, json={"prompt": "x"}))
@@ -141,7 +163,7 @@ def test_a_query_does_not_name_a_model(served: Served) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/predict", "POST"), ("DELETE", "/v1/models/tiny:predict", "POST"), ("POST", "/healthz", "GET")],
+    [("GET", "/predict", "POST"), ("DELETE", "/v1/models/tiny:predict", "POST"), ("POST", "/healthz", "GET, HEAD")],
 )
 def test_a_wrong_method_is_answered_405_with_those_allowed(
     served: Served, method: str, path: str, allowed: str
@@ -169,9 +191,9 @@ def test_a_content_type_may_name_a_charset(served: Served) -> None:
     assert served.client.post("/predict", content=b'{"prompt": "x"}', headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("header", ["0", "-1", "soon", "nan", "inf", ""])
+@pytest.mark.parametrize("header", ["0", "-1", "soon", "nan", "inf", "", "1_0", "0x1p3", "1e999", "+1", "1 2"])
 def test_a_deadline_that_is_no_time_is_answered_400(served: Served, header: str) -> None:
     """The header is seconds, above 0."""
     status, code, param, message = errors(served.predict({"prompt": "x"}, x_request_timeout=header))
     assert (status, code, param) == (400, "invalid_parameter", "X-Request-Timeout")
-    assert repr(header) in message
+    assert f'it is "{header}"' in message

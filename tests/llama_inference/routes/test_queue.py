@@ -8,6 +8,7 @@ import pytest
 from llama_inference.backends.mock import TEXT
 from llama_inference.backends.mock_batch import BatchingMock, Pace
 from llama_inference.errors import InvalidRequestError
+from llama_inference.values import Generation
 from tests.llama_inference.harness import PacedBackend, Served, errors, eventually, serve
 
 Paced = tuple[Served, PacedBackend]
@@ -140,3 +141,22 @@ def test_a_request_that_fails_in_the_engine_harms_no_other(paced: Paced) -> None
     assert (status, code) == (500, "internal_error")
     assert "details" not in message
     assert served.predict(SHORT).status_code == 200
+
+
+def test_what_can_never_run_is_refused_before_it_waits(paced: tuple[Served, PacedBackend]) -> None:
+    """Though the queue is full: its caller need not come again."""
+    served, backend = paced
+
+    def check(generation: Generation) -> None:
+        if "guidance_scale" in generation.parameters:
+            raise InvalidRequestError("not here", code="unsupported_parameter", param="guidance_scale")
+
+    backend.check = check  # pyright: ignore[reportAttributeAccessIssue]
+    first, second = served.ask({"prompt": "x", "max_new_tokens": 4}), served.ask({"prompt": "x", "max_new_tokens": 4})
+    served.waits_for(running=1, waiting=1)
+    assert errors(served.predict({"prompt": "x", "guidance_scale": 2}))[:2] == (400, "unsupported_parameter")
+    assert errors(served.predict({"prompt": "x"}))[0] == 429
+    backend.gate.open()
+    assert {first.response().status_code, second.response().status_code} == {200}
+    assert backend.begun == 2
+    del backend.check  # pyright: ignore[reportAttributeAccessIssue]

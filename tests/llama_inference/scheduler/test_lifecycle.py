@@ -31,7 +31,7 @@ def test_a_lost_engine_stays_lost_for_its_first_reason() -> None:
     [
         (Phase.LOADING, "unavailable", "loading"),
         (Phase.DRAINING, "draining", "shutting down"),
-        (Phase.LOST, "engine_lost", "no device"),
+        (Phase.LOST, "engine_lost", "GET /healthz says why"),
     ],
 )
 def test_a_phase_that_does_not_serve_says_why(phase: Phase, code: str, words: str) -> None:

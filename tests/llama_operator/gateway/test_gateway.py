@@ -1,6 +1,7 @@
 """The gateway over real connections: callers are held, woken for once, served once, and told the truth."""
 
 import asyncio
+import gzip
 import io
 from typing import Any
 
@@ -140,6 +141,36 @@ async def test_an_answer_passes_as_it_is(gateway: Stands) -> None:
             assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
             assert answer.headers["X-Key"] == "Api-Key secret"
             assert await answer.read() == b"y" * 3_000_000
+
+
+async def test_a_compressed_request_passes_as_it_is(gateway: Stands) -> None:
+    """The pod is told that it is compressed, so it has to be."""
+    body = gzip.compress(b'{"prompt": "x"}')
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.json_response({"encoding": request.headers.get("Content-Encoding")})
+
+    async with gateway.awake() as stand:
+        stand.model.handler = tell
+        headers = {"Content-Encoding": "gzip"}
+        async with stand.session.post(stand.url, data=body, headers=headers) as answer:
+            assert await answer.json() == {"encoding": "gzip"}
+        assert stand.model.asked == [body]
+
+
+async def test_a_whole_address_as_the_target_is_its_path(gateway: Stands) -> None:
+    """What `curl -x` and some proxies send (RFC 9112, section 3.2.2)."""
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.json_response({"target": request.raw_path})
+
+    async with gateway.awake() as stand, asyncio.timeout(10):
+        stand.model.handler = tell
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.settings.port)
+        writer.write(b"GET http://llama.example/info?x=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert b'{"target": "/info?x=1"}' in answer
 
 
 async def test_a_stream_passes_piece_by_piece(gateway: Stands) -> None:

@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from llama_inference.errors import RequestError, UnauthorizedError
+from llama_inference.middleware.targets import plain
+from llama_inference.protocol.failures import speaks_openai
 from llama_inference.protocol.keys import Keys
 from llama_operator.gateway.keys import CHALLENGE, Door, Refusal
 from tests.llama_operator.gateway.conftest import Stands, until
 
+PATHS = (
+    "/predict", "/v1/completions", "/v1/chat/completions/", "//v1//models", "/v1/models/a/b:predict", "/tokenize",
+    "/v1/models/a/predict/", "/v1/models/predict", "/v1", "/v1x/y", "/detokenize/", "/v1/models/unpredict", "/",
+)  # fmt: skip
 FILES = {"web.site": b"one\n", "team.ci": b" two ", "team.empty": b" \n", "team.word": "schlüssel".encode()}
 
 
@@ -21,10 +27,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def of_the_server(header: str | None) -> Refusal | None:
+def of_the_server(header: str | None, path: str) -> Refusal | None:
     """What the server answers."""
+    presented = None if header is None else header.encode(errors="surrogateescape")
     try:
-        Keys.parse(FILES).check(None if header is None else header.encode(errors="surrogateescape"))
+        Keys.parse(FILES).check(presented, of_openai=speaks_openai(plain(path)))
     except RequestError as error:
         return Refusal(error.status, error.code, str(error))
     return None
@@ -50,13 +57,14 @@ def of_the_server(header: str | None) -> Refusal | None:
 )
 async def test_it_is_as_strict_as_the_server_and_says_the_same(folder: Path, header: str | None) -> None:
     """Else a caller would wake a model that then refuses it, or be refused by one of the two."""
-    assert Door(folder).refusal(header) == of_the_server(header)
+    for path in PATHS:
+        assert Door(folder).refusal(header, path) == of_the_server(header, path), path
 
 
 async def test_without_a_folder_everybody_is_let_in() -> None:
     """And with one in which there is no key, nobody."""
-    assert Door(None).refusal(None) is None
-    found = Door(Path("/nowhere")).refusal("Api-Key one")
+    assert Door(None).refusal(None, "/predict") is None
+    found = Door(Path("/nowhere")).refusal("Api-Key one", "/predict")
     assert found is not None
     assert found.status == 403
 
@@ -65,10 +73,10 @@ async def test_keys_come_and_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     """Without a restart."""
     monkeypatch.setattr("llama_operator.gateway.keys.LOOK_SECONDS", 0)
     door = Door(folder)
-    assert door.refusal("Api-Key one") is None
+    assert door.refusal("Api-Key one", "/predict") is None
     (folder / "web.site").write_bytes(b"three")
-    assert door.refusal("Api-Key one") is not None
-    assert door.refusal("Api-Key three") is None
+    assert door.refusal("Api-Key one", "/predict") is not None
+    assert door.refusal("Api-Key three", "/predict") is None
 
 
 def test_the_challenge_is_the_servers() -> None:

@@ -108,7 +108,7 @@ def resolve(parameters: Mapping[str, Json], max_length: int) -> GenerationConfig
     Raises:
         ValueError: transformers refuses the combination.
     """
-    own = {name: value for name, value in parameters.items() if name not in OPENAI}
+    own = {name: value for name, value in parameters.items() if name not in OPENAI and value != []}
     config = GenerationConfig(**own, max_length=max_length)
     defaults: Any = GenerationConfig()
     config.update(**defaults._get_default_generation_params(), defaults_only=True)  # noqa: SLF001 - as `generate` does

@@ -82,10 +82,12 @@ def _message(text: str) -> dict[str, Json]:
     return {"message": {"role": "assistant", "content": text, "refusal": None}}
 
 
-def usage(generation: Generation, outcome: Outcome) -> dict[str, Json]:
-    """Token counts; each prompt counts once, whatever is returned for it."""
-    prompt = sum(len(tokens) for tokens in generation.prompts)
-    completion = sum(len(sequence.token_ids) for sequence in outcome.sequences)
+def usage(generation: Generation, completion: int, *, copies: int = 1) -> dict[str, Json]:
+    """Token counts, `completion` those of the output; each prompt counts once, whatever is returned for it.
+
+    Args: copies is how often each prompt stands in the generation.
+    """
+    prompt = sum(len(tokens) for tokens in generation.prompts) // copies
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 

@@ -6,9 +6,17 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from llama_inference.protocol.openai.fields import FIELDS, INPUT, NOT_HERE, UNSUPPORTED, WITHOUT_EFFECT, Endpoint
-from llama_inference.protocol.openai.inputs import ROLES
-from llama_inference.protocol.openai.request import DEFAULTS
+from llama_inference.protocol.openai.fields import (
+    FIELDS,
+    INPUT,
+    NOT_HERE,
+    SWITCHED_OFF_BY,
+    UNSUPPORTED,
+    WITHOUT_EFFECT,
+    Endpoint,
+)
+from llama_inference.protocol.openai.inputs import PARTS, ROLES
+from llama_inference.protocol.openai.translate import DEFAULTS
 from llama_inference.protocol.parameters import HELD_TO, PARAMETERS, Parameter
 from llama_inference.values import Json
 
@@ -148,20 +156,25 @@ DESCRIPTIONS: Final[Mapping[Endpoint, str]] = {
 _TEXT: Final = {"type": "string", "minLength": 1}
 _IDS: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _PART: Final = {
-    "type": "object",
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-    "required": ["type", "text"],
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {"type": {"const": kind}, kind: {"type": "string"}},
+            "required": ["type", kind],
+        }
+        for kind in PARTS
+    ]
 }
 _MESSAGE: Final = {
     "type": "object",
     "properties": {
         "role": {"enum": list(ROLES)},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}, {"type": "null"}]},
         "name": {"type": "string"},
     },
-    "required": ["role", "content"],
+    "required": ["role"],
 }
-_INPUTS: Final[Mapping[Endpoint, dict[str, Json]]] = {
+INPUTS: Final[Mapping[Endpoint, dict[str, Json]]] = {
     Endpoint.CHAT: {"description": "The chat to continue.", "type": "array", "items": _MESSAGE, "minItems": 1},
     Endpoint.COMPLETION: {
         "description": "The text to continue, as text or token ids, or a batch of such.",
@@ -180,19 +193,28 @@ def schema(endpoint: Endpoint) -> dict[str, Json]:
     """Return the JSON schema of a request."""
     own = {name: replace(row, default=DEFAULTS.get(name)) for name, row in PARAMETERS.items() if name not in NOT_HERE}
     rows = {**own, **HELD_TO, **FIELDS[endpoint]}
-    asking_for_nothing = {name: list(values) for name, (values, _) in sorted(UNSUPPORTED.items()) if values}
+    asking_for_nothing = {name: _asking_for_nothing(name) for name in sorted(UNSUPPORTED) if name not in rows}
     return {
         "type": "object",
         "description": "Not supported: " + ", ".join(sorted(UNSUPPORTED)) + ".",
         "properties": {
-            INPUT[endpoint]: _INPUTS[endpoint],
+            INPUT[endpoint]: INPUTS[endpoint],
             **{name: _property(row) for name, row in rows.items()},
-            **{name: {"description": "Not supported.", "enum": values} for name, values in asking_for_nothing.items()},
+            **{name: row for name, row in asking_for_nothing.items() if row},
             **{name: {"description": "Has no effect here."} for name in sorted(WITHOUT_EFFECT)},
         },
         "required": ["model", INPUT[endpoint]],
         "additionalProperties": False,
     }
+
+
+def _asking_for_nothing(name: str) -> dict[str, Json]:
+    """What the page says of a field that is not supported: the values that are taken all the same, if any."""
+    values, reason = UNSUPPORTED[name]
+    if name in SWITCHED_OFF_BY:
+        switch, value = SWITCHED_OFF_BY[name]
+        return {"description": f"Taken when {switch} is {value}, or when empty: {reason}."}
+    return {"description": f"Not supported: {reason}.", "enum": list(values)} if values else {}
 
 
 def _property(row: Parameter) -> dict[str, Json]:

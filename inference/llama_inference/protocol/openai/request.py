@@ -1,39 +1,20 @@
 """An OpenAI request: JSON object → `OpenAIRequest` → `Generation`. Every fault is an `InvalidRequestError`.
 
-In two steps, as `protocol.predict`: `parse` needs the model's facts, `plan` the tokens of the prompts. Defaults are
-OpenAI's, then what the deployment says; of the model's own configuration, what is no matter of taste, such as its
-end tokens.
+In two steps, as `protocol.predict`: `parse` needs the model's facts, `plan` the tokens of the prompts.
 """
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-from llama_inference.backends.abilities import fit
 from llama_inference.backends.base import Backend
 from llama_inference.errors import InvalidRequestError, NotFoundError
 from llama_inference.protocol import generation
 from llama_inference.protocol.limits import Limits
-from llama_inference.protocol.openai import fields, inputs
+from llama_inference.protocol.openai import fields, inputs, translate
 from llama_inference.protocol.openai.fields import Endpoint
 from llama_inference.protocol.openai.inputs import Prompt
-from llama_inference.protocol.predict import model_defaults
 from llama_inference.values import FinishReason, Generation, Json, ModelInfo, Outcome, Step
-
-DEFAULTS: Final[Mapping[str, Json]] = {
-    "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_beams": 1,
-}  # fmt: skip
-TASTE: Final = frozenset({*generation.SAMPLING, *DEFAULTS, "num_return_sequences"})  # of the model: not taken over
-# Of the deployment: bounds and defaults of /predict, which mean something else here or have a name of their own.
-PREDICTS_OWN: Final = frozenset({"max_new_tokens", "num_beams", "stream", "seed", "top_logprobs", *fields.NOT_HERE})
-RENAMED: Final = {
-    "stop": "stop_strings", "n": "num_return_sequences", "logit_bias": "sequence_bias", "logprobs": "return_logprobs",
-}  # fmt: skip
-OF_NO_EFFECT_WHEN_EMPTY: Final = ("presence_penalty", "frequency_penalty", "sequence_bias")
-NEITHER: Final = frozenset(
-    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "echo", "best_of"}
-)  # what a backend does not see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +25,15 @@ class OpenAIRequest:
         prompts: texts or token ids to continue; empty for a chat.
         messages: a chat, to be rendered by the model's template; empty for a completion.
         values: parameters of generation, by the names of `protocol.parameters`, and OpenAI's two penalties.
+        copies: how often each prompt is continued in the same way, where nothing is drawn and `n` asks for more.
+        special: whether the start token is put in front of the prompt.
+        template: how the template renders the chat, as `backends.base.Backend.render` takes it.
         max_output: tokens of each output alone; None is what the context leaves.
         max_output_given: by which name the request itself sets `max_output`; None when it does not.
         room: prompt and output together; the model's context, or less where the deployment says so.
         stream: whether the answer is a stream of chunks.
         include_usage: whether the last chunk counts tokens.
+        continuous_usage: whether each chunk counts those so far.
         echo: whether the prompt stands in front of the output.
         cut: stop strings that are no part of the output; our own `stop_strings` are.
     """
@@ -61,8 +46,12 @@ class OpenAIRequest:
     room: int = 0
     stream: bool = False
     include_usage: bool = False
+    continuous_usage: bool = False
     echo: bool = False
     cut: tuple[str, ...] = ()
+    copies: int = 1
+    special: bool = True
+    template: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     @property
     def source(self) -> str:
@@ -108,9 +97,10 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
     """
     wire = {name: value for name, value in wire.items() if value is not None}
     given = fields.read(wire, endpoint, model.vocabulary)
-    values = _values(_spelt_out(given), model, limits)
+    values = translate.values(_spelt_out(given), model, limits)
     _check_together(given, values)
     _check_told(given)
+    copies = _copies(values)
     name, max_output = _max_output(given, endpoint)
     chat = endpoint is Endpoint.CHAT
     return OpenAIRequest(
@@ -122,8 +112,12 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
         room=min(model.max_context, int(limits.maximums.get("max_new_tokens", model.max_context))),
         stream=given.get("stream", False),
         include_usage=given.get("stream_options", {}).get("include_usage", False),
+        continuous_usage=given.get("stream_options", {}).get("continuous_usage_stats", False),
         echo=given.get("echo", False),
-        cut=given.get("stop", ()),
+        cut=() if given.get("include_stop_str_in_output") else tuple(given.get("stop", ())),
+        copies=copies,
+        special=given.get("add_special_tokens", not chat),
+        template=inputs.template(given, wire) if chat else {},
     )
 
 
@@ -133,30 +127,10 @@ def _spelt_out(given: Mapping[str, Json]) -> Mapping[str, Json]:
     return given if isinstance(top, bool) or top is None else {**given, "logprobs": True, "top_logprobs": top}
 
 
-def _values(given: Mapping[str, Json], model: ModelInfo, limits: Limits) -> dict[str, Json]:
-    asked = {RENAMED.get(name, name): value for name, value in given.items() if name not in NEITHER}
-    for name in OF_NO_EFFECT_WHEN_EMPTY:
-        if not asked.get(name):  # 0, or no bias at all, asks for nothing, and any backend can do that
-            asked.pop(name, None)
-    if "seed" in asked:
-        asked["seed"] %= 2**63  # OpenAI's may be negative
-    for name, value in given.items():
-        limits.hold(name, value, bound=RENAMED.get(name))
-    of_model = {name: value for name, value in model_defaults(model).items() if name not in TASTE}
-    contract = {name: min(value, limits.maximums.get(name, value)) for name, value in DEFAULTS.items()}
-    of_deployment = {
-        name: limits.default(name, model.vocabulary) for name in limits.defaults if name not in PREDICTS_OWN
-    }
-    return fit(model.backend, asked, {**of_model, **contract, **of_deployment, **asked})
-
-
 def _check_together(given: Mapping[str, Json], values: Mapping[str, Json]) -> None:
     """Refuse values that contradict each other, naming both."""
     n, beams = values.get("num_return_sequences", 1), values["num_beams"]
-    for name, other in (("stop", "stop_strings"), ("logit_bias", "sequence_bias")):
-        if name in given and other in given:
-            raise InvalidRequestError(f"give either {name} or {other}, not both", param=other)
-    if "stream_options" in given and not given.get("stream", False):
+    if any(given.get("stream_options", {}).values()) and not given.get("stream", False):
         raise InvalidRequestError("stream_options needs stream to be true", param="stream_options")
     if beams > 1 and given.get("stream", False):
         message = f"num_beams is {beams}, but a stream needs 1: beams are not final until the end"
@@ -164,9 +138,6 @@ def _check_together(given: Mapping[str, Json], values: Mapping[str, Json]) -> No
     if given.get("best_of", n) != n:
         message = f"best_of is {given['best_of']}, but n is {n}: all that is generated is returned"
         raise InvalidRequestError(message, param="best_of")
-    if n > 1 and beams == 1 and not generation.samples(values):
-        message = f"n is {n}, but nothing is sampled, so all would be the same: set a temperature above 0"
-        raise InvalidRequestError(message, param="n")
     if beams > 1 and n > beams:
         raise InvalidRequestError(f"n is {n}, more than the {beams} of num_beams", param="n")
     if beams > 1 and "prompt_lookup_num_tokens" in values:
@@ -184,13 +155,20 @@ def _check_told(given: Mapping[str, Json]) -> None:
         raise InvalidRequestError(message, param="max_tokens")
 
 
+def _copies(values: dict[str, Json]) -> int:
+    """How many choices are the same because nothing is drawn; those are prompts of their own to a backend."""
+    if values["num_beams"] > 1 or generation.samples(values):
+        return 1
+    return values.pop("num_return_sequences", 1)
+
+
 def _max_output(given: Mapping[str, Json], endpoint: Endpoint) -> tuple[str | None, int | None]:
     names = [name for name in ("max_completion_tokens", "max_tokens") if name in given]
     if len(names) == 2 and given[names[0]] != given[names[1]]:
         message = f"max_tokens is {given['max_tokens']}, but max_completion_tokens is {given[names[0]]}: give one"
         raise InvalidRequestError(message, param="max_tokens")
     if names:
-        return names[0], given[names[0]]
+        return (None, None) if given[names[0]] == -1 else (names[0], given[names[0]])
     row = fields.FIELDS[endpoint].get("max_tokens")
     return None, None if row is None else row.default
 
@@ -202,10 +180,9 @@ def encode(request: OpenAIRequest, backend: Backend) -> list[list[int]]:
         InvalidRequestError: the model has no chat template, or it refuses these messages.
     """
     if request.messages:
-        # The template writes the start token itself.
-        return [backend.encode(backend.render(request.messages), special=False)]
-    texts_or_ids = request.prompts
-    return [backend.encode(each, special=True) if isinstance(each, str) else list(each) for each in texts_or_ids]
+        return [backend.encode(backend.render(request.messages, **request.template), special=request.special)]
+    special = request.special
+    return [backend.encode(each, special=special) if isinstance(each, str) else list(each) for each in request.prompts]
 
 
 def plan(request: OpenAIRequest, prompts: Seq[Seq[int]]) -> Generation:
@@ -218,7 +195,7 @@ def plan(request: OpenAIRequest, prompts: Seq[Seq[int]]) -> Generation:
         _check_room(request, len(prompt))
     return generation.build(
         request.values,
-        prompts,
+        [prompt for prompt in prompts for _ in range(request.copies)],
         max_tokens=request.room,
         max_output=None if request.max_output is None else max(1, request.max_output),
         streamed=request.stream,
@@ -228,16 +205,17 @@ def plan(request: OpenAIRequest, prompts: Seq[Seq[int]]) -> Generation:
 
 
 def _check_room(request: OpenAIRequest, tokens: int) -> None:
-    source, room = request.source, request.room
+    source, room, output = request.source, request.room, request.max_output
     if tokens == 0:
         raise InvalidRequestError(f"{source} has no tokens: there is nothing to continue", param=source)
+    limit = f"This model's maximum context length is {room} tokens"  # OpenAI's words, which clients look for
     if tokens + 1 > room:
-        message = f"{source} has {tokens} tokens, and prompt and output together may have {room}: shorten it"
+        message = f"{limit}, prompt and output together, and {source} has {tokens}: shorten it"
         raise InvalidRequestError(message, code="context_length_exceeded", param=source)
-    name, output = request.max_output_given, request.max_output
+    name = request.max_output_given
     if name is not None and output is not None and tokens + output > room:
         message = (
-            f"{source} has {tokens} tokens and {name} is {output}, but together they may be {room}: "
+            f"{limit}, but {source} has {tokens} tokens and {name} is {output}: "
             f"the largest {name} that works is {room - tokens}"
         )
         raise InvalidRequestError(message, code="context_length_exceeded", param=name)

@@ -167,6 +167,7 @@ function fail(error) {
 
 function culprit(param) {
   if (!param) return null;
+  param = param.split(/[.[]/)[0]; // of a place within a value, the value's field
   if (param === "messages" || param === "prompt") return at("prompt");
   return at(`parameter-${param}`) ?? (param === "stream" ? at("stream") : at("more"));
 }

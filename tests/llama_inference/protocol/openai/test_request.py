@@ -6,7 +6,7 @@ import pytest
 
 from llama_inference.errors import InvalidRequestError, NotFoundError
 from llama_inference.protocol.limits import Limits
-from llama_inference.protocol.openai.fields import Endpoint
+from llama_inference.protocol.openai.fields import UNSUPPORTED, WITHOUT_EFFECT, Endpoint
 from llama_inference.protocol.openai.request import OpenAIRequest, check_model, parse, plan
 from llama_inference.values import Generation, ModelInfo
 
@@ -99,7 +99,7 @@ def test_no_room_for_what_is_asked_names_the_largest_bound_that_works() -> None:
     with pytest.raises(InvalidRequestError, match="the largest max_tokens that works is 60") as caught:
         planned(completion(max_tokens=61), 40)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "max_tokens")
-    with pytest.raises(InvalidRequestError, match="has 100 tokens") as caught:
+    with pytest.raises(InvalidRequestError, match="and messages has 100: shorten it") as caught:
         planned(chat(), 100)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
 
@@ -135,16 +135,132 @@ def test_own_parameters_are_taken_beside_openais() -> None:
     assert {"top_k": 5, "repetition_penalty": 1.3, "num_beams": 4}.items() <= generation.parameters.items()
 
 
-def test_what_has_no_effect_is_taken() -> None:
+NOTHING: dict[str, Any] = {
+    "user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "tools": [], "tool_choice": "auto",
+    "response_format": {"type": "text"}, "logprobs": False, "modalities": ["text"], "parallel_tool_calls": True,
+    "presence_penalty": 0, "frequency_penalty": 0, "reasoning_effort": "high", "verbosity": "medium", "top_k": -1,
+    "max_tokens": None, "stop": [], "logit_bias": {}, "stream_options": {"include_usage": False},
+    "functions": [], "function_call": "auto", "max_completion_tokens": -1, "skip_special_tokens": True,
+    "ignore_eos": False, "stop_token_ids": [], "min_tokens": None, "add_generation_prompt": True, "seed": None,
+    "continue_final_message": False, "chat_template_kwargs": {}, "include_stop_str_in_output": False, "priority": 0,
+    "add_special_tokens": False, "cache_salt": "x", "use_beam_search": False, "return_token_ids": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_asks_for_nothing_is_taken(name: str) -> None:
     """Clients send it without a thought, and the text is the same."""
-    harmless = {
-        "user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "tools": [], "tool_choice": "none",
-        "response_format": {"type": "text"}, "logprobs": False, "modalities": ["text"], "parallel_tool_calls": True,
-        "presence_penalty": 0, "frequency_penalty": 0,
-        "max_tokens": None, "stop": None, "logit_bias": None, "stream_options": None,
+    asked = parsed({name: NOTHING[name]})
+    assert (planned(asked), asked.cut, asked.special, asked.template) == (
+        planned(chat()), (), False, {"add_generation_prompt": True},
+    )  # fmt: skip
+
+
+def test_what_asks_for_nothing_is_taken_together() -> None:
+    """As a client of typed languages writes out all that it knows."""
+    assert planned(parsed(NOTHING)) == planned(chat())
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_a_field_that_is_not_done_is_taken_only_where_it_asks_for_nothing(name: str) -> None:
+    """As the page on OpenAI's API lists it; else the answer is 400 with its name."""
+    values, _ = UNSUPPORTED[name]
+    for harmless in (None, *values):
+        assert planned(parsed({name: harmless})) == planned(chat())
+    param, message = refusal({name: {"asks": "for something"}}, of=chat)
+    assert (param, message.startswith(f"{name} is not supported: ")) == (name, True)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+def test_a_field_without_effect_is_taken_whatever_it_says(name: str) -> None:
+    """On both routes."""
+    for value in (None, True, 1, "x", [], {"a": 1}):
+        assert planned(parsed({name: value})) == planned(chat())
+        asked = parse({**COMPLETION, name: value}, Endpoint.COMPLETION, MODEL, NO_LIMITS)
+        assert planned(asked) == planned(completion())
+
+
+def test_tools_that_are_switched_off_are_no_hindrance() -> None:
+    """With `tool_choice: none` the answer is text, which is what there is."""
+    assert planned(chat(tools=[{"type": "function"}], tool_choice="none")) == planned(chat())
+    assert planned(chat(functions=[{"name": "f"}], function_call="none")) == planned(chat())
+
+
+def test_top_p_zero_leaves_the_likeliest_token_alone() -> None:
+    """OpenAI's range has 0 in it."""
+    assert planned(chat(top_p=0)) == planned(chat(temperature=0)) == planned(chat(top_p=0, temperature=0))
+
+
+def test_n_choices_without_drawing_are_the_same_prompt_n_times() -> None:
+    """They are equal, which is what was asked for; each stands for itself in the batch."""
+    generation = planned(completion(n=3, temperature=0, prompt=["a", "b"]), 2, 4)
+    assert [len(prompt) for prompt in generation.prompts] == [2, 2, 2, 4, 4, 4]
+    assert (generation.sequences, completion(n=3, temperature=0).copies) == (1, 3)
+    drawn = completion(n=3)
+    assert (drawn.copies, planned(drawn).sequences) == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_minus_one_is_what_the_context_leaves(name: str) -> None:
+    """As llama.cpp and LangChain have it, on both routes."""
+    assert planned(parsed({name: -1})).max_output is None
+    if name == "max_tokens":
+        assert planned(completion(max_tokens=-1)).max_output is None
+
+
+def test_no_token_of_output_is_a_bound_as_well() -> None:
+    """A completion that is to show its prompt alone."""
+    assert completion(max_tokens=0, echo=True).max_output == 0
+    assert refusal({"max_tokens": 0}, of=chat)[0] == "max_tokens"
+
+
+def test_vllms_names_are_known() -> None:
+    """Least tokens, end tokens that are ignored or added, and a stop string that stays in the text."""
+    assert planned(completion(min_tokens=3)).parameters["min_new_tokens"] == 3
+    assert planned(completion(ignore_eos=True)).parameters["eos_token_id"] == []
+    assert planned(completion(stop_token_ids=[3, 4])).parameters["eos_token_id"] == [7, 3, 4]
+    assert planned(completion(stop_token_ids=[3], ignore_eos=True)).parameters["eos_token_id"] == [3]
+    kept = completion(stop=["END"], include_stop_str_in_output=True)
+    assert (kept.cut, planned(kept).stop_strings) == ((), ("END",))
+
+
+def test_a_refusal_names_the_field_as_it_was_written() -> None:
+    """Not by the name that a backend knows it by."""
+    tgi = ModelInfo(max_context=100, vocabulary=50, backend="tgi")
+    for given in ({"logit_bias": {"4": 1}}, {"min_tokens": 3}, {"ignore_eos": True}):
+        (name,) = given
+        with pytest.raises(InvalidRequestError, match=rf"^{name} is .*; native") as caught:
+            parse({**COMPLETION, **given}, Endpoint.COMPLETION, tgi, NO_LIMITS)
+        assert caught.value.param == name
+
+
+def test_a_chat_is_rendered_as_the_request_says() -> None:
+    """With the template's own variables, and for an answer that has begun already."""
+    begun = [*CHAT["messages"], {"role": "assistant", "content": "The"}]
+    assert chat(chat_template_kwargs={"enable_thinking": False}).template == {
+        "enable_thinking": False, "add_generation_prompt": True,
     }  # fmt: skip
-    assert planned(parsed(harmless)) == planned(chat())
-    assert planned(chat(logit_bias={})) == planned(chat())
+    assert chat(messages=begun, continue_final_message=True).template == {
+        "add_generation_prompt": False, "continue_final_message": True,
+    }  # fmt: skip
+    assert chat(add_generation_prompt=False).template == {"add_generation_prompt": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"continue_final_message": True}, "continue_final_message"),
+        ({"continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
+        ({"chat_template_kwargs": {"chat_template": "{{ 1 }}"}}, "chat_template_kwargs.chat_template"),
+        ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
+        ({"chat_template_kwargs": {"no name": 1}}, "chat_template_kwargs.no name"),
+        ({"chat_template_kwargs": "x"}, "chat_template_kwargs"),
+        ({"chat_template": "{{ 1 }}"}, "chat_template"),
+    ],
+)
+def test_what_is_no_matter_of_the_template_is_refused(given: dict[str, Any], param: str) -> None:
+    """A request can neither replace the template nor say what becomes of the text."""
+    assert refusal(given, of=chat)[0] == param
 
 
 @pytest.mark.parametrize(
@@ -154,26 +270,43 @@ def test_what_has_no_effect_is_taken() -> None:
         ({"response_format": {"type": "xml"}}, "response_format.type", "json_schema"),
         ({"guided_json": {}, "guided_regex": "a"}, "guided_regex", "not both"),
         ({"tools": [{"type": "function"}]}, "tools", "calls no tools"),
-        ({"tool_choice": "auto"}, "tool_choice", "calls no tools"),
+        ({"tool_choice": "required"}, "tool_choice", "calls no tools"),
+        ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools", "calls no tools"),
+        ({"skip_special_tokens": False}, "skip_special_tokens", "no part of the text"),
+        ({"use_beam_search": True}, "use_beam_search", "num_beams"),
+        ({"verbosity": "low"}, "verbosity", "how long the answer is to be"),
+        ({"min_tokens": 2, "min_new_tokens": 2}, "min_new_tokens", "not both"),
+        ({"ignore_eos": True, "eos_token_id": 3}, "eos_token_id", "not both"),
+        ({"stop_token_ids": [1, 50]}, "stop_token_ids[1]", "0 to 49"),
+        ({"top_k": -2}, "top_k", "from -1"),
+        ({"max_tokens": -2}, "max_tokens", "from -1"),
         ({"suffix": "end"}, "suffix", "fill a gap"),
         ({"max_new_tokens": 5}, "max_new_tokens", "max_tokens bounds the output alone"),
         ({"num_return_sequences": 2}, "num_return_sequences", "called n"),
         ({"temperature": 2.1}, "temperature", "at most 2"),
-        ({"temperature": "hot"}, "temperature", "it is 'hot'"),
-        ({"top_p": 0}, "top_p", "above 0"),
+        ({"temperature": "hot"}, "temperature", 'it is "hot"'),
+        ({"top_p": -0.1}, "top_p", "at least 0"),
         ({"n": 0}, "n", "from 1"),
-        ({"n": 2, "temperature": 0}, "n", "temperature above 0"),
         ({"n": 3, "num_beams": 2}, "n", "more than the 2"),
         ({"presence_penalty": 2.5}, "presence_penalty", "at most 2"),
         ({"max_tokens": 0}, "max_tokens", "with echo alone"),
-        ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
-        ({"logit_bias": {"50": 1}}, "logit_bias", "0 to 49"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x", 'must be a token id from 0 to 49; it is "x"'),
+        ({"logit_bias": {"50": 1}}, "logit_bias.50", "0 to 49"),
+        ({"logit_bias": {"5": "1"}}, "logit_bias.5", 'must be a number at least -100 and at most 100; it is "1"'),
+        ({"logit_bias": {"1_0": 1}}, "logit_bias.1_0", "must be a token id"),
+        ({"logit_bias": []}, "logit_bias", "must be an object of token ids"),
+        (
+            {"stream": True, "stream_options": {"include_usage": "x"}},
+            "stream_options.include_usage",
+            'must be true or false; it is "x"',
+        ),
+        ({"stream": True, "stream_options": {"usage": 1}}, "stream_options.usage", "is none of its fields"),
         (
             {"logit_bias": {f"{token:04}": 1 for token in range(1025)}},
             "logit_bias",
             "at most 1024 token ids, and holds 1025",
         ),
-        ({"stop": []}, "stop", "non-empty"),
+        ({"stop": [""]}, "stop", "non-empty"),
         ({"stop": "a", "stop_strings": "b"}, "stop_strings", "not both"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream to be true"),
         ({"stream": True, "num_beams": 2}, "num_beams", "a stream needs 1"),
@@ -212,6 +345,12 @@ def test_a_chats_log_probabilities_are_asked_for_in_two_fields(given: dict[str, 
     assert words in message
 
 
+def test_null_within_an_object_is_as_good_as_absent() -> None:
+    """At any depth: a client of typed languages writes all fields of an object."""
+    assert not chat(stream=True, stream_options={"include_usage": None, "include_obfuscation": None}).include_usage
+    assert planned(completion(logit_bias={"5": None})) == planned(completion())
+
+
 def test_both_names_of_a_chats_bound_must_agree() -> None:
     """Or nobody knows which one is meant."""
     assert refusal({"max_tokens": 3, "max_completion_tokens": 4}, of=chat)[0] == "max_tokens"
@@ -244,6 +383,36 @@ def test_messages_may_be_made_of_parts_and_have_a_name() -> None:
         {"role": "user", "content": "hi", "name": "bob"},
         {"role": "assistant", "content": "ho"},
     )
+
+
+def test_a_turn_without_words_and_one_that_refused_are_taken() -> None:
+    """As clients send earlier answers back."""
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {"role": "assistant", "content": None, "refusal": "never"},
+    ]
+    assert [message["content"] for message in chat(messages=turns).messages] == ["hi", "", "", "no", "never"]
+
+
+def test_what_the_application_says_in_a_row_is_one_system_text() -> None:
+    """Templates such as Llama 2's take one; what stands apart stays apart."""
+    roles = ["system", "developer", "user", "developer", "user", "function"]
+    turns = [{"role": role, "content": str(number)} for number, role in enumerate(roles)]
+    assert [(message["role"], message["content"]) for message in chat(messages=turns).messages] == [
+        ("system", "0\n\n1"), ("user", "2"), ("system", "3"), ("user", "4"), ("tool", "5"),
+    ]  # fmt: skip
+
+
+def test_a_prompt_too_long_is_told_in_the_words_that_clients_look_for() -> None:
+    """LiteLLM and others fall back to another model by this sentence of OpenAI's."""
+    for given, tokens in (({"max_tokens": 61}, 40), ({}, 100), ({"max_tokens": 1}, 300)):
+        with pytest.raises(InvalidRequestError) as caught:
+            planned(parsed(given), tokens)
+        assert "this model's maximum context length is" in str(caught.value).lower()
+        assert caught.value.code == "context_length_exceeded"
 
 
 @pytest.mark.parametrize(
