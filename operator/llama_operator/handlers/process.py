@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 _SPREAD: Final = 0.25
 """Share of the resync interval over which its keys are spread, so that they do not come as one wave."""
 _CRD_SECONDS: Final = 2.0
+_SCANNING: Final = "kopf/_cogs/clients/scanning.py"
 _LAST_SECONDS: Final = 5.0
 """How long what is ended at the end may take to end."""
 
@@ -154,7 +155,7 @@ class _Leader:
         _stop_on_signals(self.stop)  # kopf has put its own handlers there
         self.health.state = State.LEADING
         try:
-            await kopf.run_tasks(watching, ignored=others)
+            await _until_ended(asyncio.ensure_future(kopf.run_tasks(watching, ignored=others)))
         except Exception as error:
             # kopf has logged it with its traceback; its errors carry the API server's words first.
             raise ClusterError(f"watching ended: {error.args[0] if error.args else error!r}") from error
@@ -185,6 +186,27 @@ class _Leader:
             self.metrics.keep(frozenset(keys))
             for key in keys:
                 self.queue.wake(key, after=random.random() * interval * _SPREAD)  # noqa: S311
+
+
+async def _until_ended(watching: asyncio.Future[None]) -> None:
+    """Wait for kopf; cancelled, end the requests that it leaves behind, and then kopf itself.
+
+    With these it finds out at its start which kinds there are, each in a task of its own that nobody cancels (those of
+    `asyncio.as_completed`); at its end it closes their connections, and then logs that they failed.
+    """
+    try:
+        await asyncio.shield(watching)
+    except asyncio.CancelledError:
+        for task in filter(_asks_for_kinds, asyncio.all_tasks()):
+            task.cancel()
+        watching.cancel()
+        await asyncio.wait({watching})
+        raise
+
+
+def _asks_for_kinds(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and code.co_filename.endswith(_SCANNING)
 
 
 def _queue(settings: Settings, reconciler: Reconciler, metrics: Metrics) -> Queue:

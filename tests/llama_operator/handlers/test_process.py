@@ -1,14 +1,16 @@
 """The way down: what is at work ends first, then what it works with is closed."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from kopf._cogs.clients import scanning
 
 from llama_operator.cluster.lease import Leadership
-from llama_operator.handlers import process
+from llama_operator.handlers import events, process
 from llama_operator.handlers.process import nothing_outlived
 from llama_operator.settings import Settings
 
@@ -80,3 +82,37 @@ async def test_work_that_fails_as_it_is_ended_is_no_error_of_the_log(caplog: pyt
         await asyncio.sleep(0)
     assert task.done()
     assert not [row for row in caplog.records if row.levelname == "ERROR"]
+
+
+async def test_what_kopf_asks_at_its_start_is_ended_before_its_connections_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It asks in tasks of which it knows nothing any more: with their connector closed they would log errors."""
+    told: list[str] = []
+    asked = asyncio.Event()
+
+    async def get(url: str, **_: object) -> dict[str, Any]:
+        if url == "/apis":
+            return {
+                "groups": [{"name": "apps", "versions": [{"version": "v1"}], "preferredVersion": {"version": "v1"}}]
+            }
+        asked.set()
+        await straggle(told)
+        return {}
+
+    async def kopf_runs() -> None:
+        looking = asyncio.create_task(scanning.scan_resources(settings=events.settings(), logger=logging.getLogger()))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
+            told.append("connections closed")
+
+    monkeypatch.setattr("kopf._cogs.clients.api.get", get)
+    watching = asyncio.create_task(process._until_ended(asyncio.ensure_future(kopf_runs())))  # pyright: ignore[reportPrivateUsage]
+    await asked.wait()
+    watching.cancel()
+    await asyncio.wait({watching})
+    assert watching.cancelled()
+    assert told == ["work ended", "work ended", "connections closed"]
