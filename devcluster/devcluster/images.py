@@ -39,6 +39,8 @@ IMAGES: Final[Mapping[str, Image]] = {
     for image in (
         Image("operator", "operator/Dockerfile", foundation="runtime", tools="tools"),
         Image("inference", "inference/Dockerfile", foundation="runtime", tools="tools", torch=True),
+        Image("builder", "packages/Dockerfile", foundation="runtime", tools="tools"),
+        Image("index", "tests/support/package_index/Dockerfile", context="tests/support/package_index"),
         Image("hub", "tests/support/hub/Dockerfile", context="tests/support/hub"),
     )
 }

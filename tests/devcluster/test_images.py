@@ -106,7 +106,7 @@ def test_what_is_to_be_copied_and_is_not_there_is_named(root: Path) -> None:
         planned(root)
 
 
-@pytest.mark.parametrize("name", ["operator", "inference", "hub"])
+@pytest.mark.parametrize("name", ["operator", "inference", "builder", "hub"])
 def test_the_products_dockerfiles_copy_what_is_there(name: str) -> None:
     """Each of the repository's own images can be planned; tests are in none of them but the Hub's."""
     image = images.IMAGES[name]
@@ -120,7 +120,7 @@ def test_an_unknown_image_is_answered_with_those_there_are() -> None:
     """A slip of the pen is mended at once."""
     with pytest.raises(DevclusterError, match="operater") as caught:
         images.select(["operater"])
-    assert "operator, inference, hub" in caught.value.hint
+    assert "operator, inference, builder, index, hub" in caught.value.hint
 
 
 def wheels(root: Path, folder: Path, environ: Mapping[str, str]) -> list[str]:

@@ -52,7 +52,11 @@ def operator(hub: RemoteHub, run: Path) -> Generator[None]:
             with ExitStack() as undo:  # one that does not come up would be in the way of all later tests
                 undo.callback(stack.uninstall_operator)
                 stack.install_operator(
-                    hub=stack.hub_endpoint(), operator=images["operator"], inference=images["inference"]
+                    hub=stack.hub_endpoint(),
+                    operator=images["operator"],
+                    inference=images["inference"],
+                    builder=images["builder"],
+                    python=images["index"],
                 )
                 undo.pop_all()
             run.mkdir()

@@ -23,7 +23,7 @@ RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 @cache
 def images() -> dict[str, str]:
-    """The images that `devcluster build` makes of the present tree: operator, inference, hub."""
+    """The images that `devcluster build` makes of the present tree: operator, inference, builder, index, hub."""
     command = [Path(sys.executable).with_name("devcluster"), "images"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -64,8 +64,13 @@ def hub_endpoint() -> str:
     return f"http://{hub_pod.NAME}.{HUB_NAMESPACE}.svc"
 
 
-def install_operator(*, hub: str | None, operator: str, inference: str) -> None:
-    """Install the chart, or upgrade it to these images and this Hub; returns once the operator leads."""
+def install_operator(
+    *, hub: str | None, operator: str, inference: str, builder: str | None = None, python: str | None = None
+) -> None:
+    """Install the chart, or upgrade it to these images and this Hub; returns once the operator leads.
+
+    `builder` makes environments of packages, which run in `python`.
+    """
     namespace(NAMESPACE, RESTRICTED)
     _helm(
         *("upgrade", "--install", RELEASE, str(ROOT / CHART)),
@@ -73,6 +78,8 @@ def install_operator(*, hub: str | None, operator: str, inference: str) -> None:
         "--force-conflicts",  # tests without the chart have applied the definition by hand
         *_image("image", operator),
         *_image("inference.image", inference),
+        *(_image("package.builder.image", builder) if builder else ()),
+        *(("--set-string", rf"package.images.3\.11={python}") if python else ()),
         *(("--set", f"hub.endpoint={hub}") if hub else ()),
         *("--set", "stallSeconds=3"),
     )
