@@ -107,7 +107,7 @@ def test_what_keeps_to_the_description_is_answered_as_described(ready: Process, 
 def test_an_engine_answers_as_described(native: Process, label: str) -> None:
     """What computes is no mock, and nothing stays of what it was asked for."""
     fresh = measure(native)
-    assert 200 in call_all(native, label, "positive", settings(CALLED, max_examples=10))
+    assert 200 in call_all(native, label, "positive")
     nothing_stays(native, fresh)
 
 

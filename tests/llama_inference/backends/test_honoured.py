@@ -8,6 +8,7 @@ import pytest
 
 from llama_inference.backends.abilities import EVERYTHING
 from llama_inference.backends.opening import open_backend
+from llama_inference.protocol.parameters import HELD_TO
 from tests.llama_inference.backends.test_abilities import ASKED
 from tests.llama_inference.harness import Served, serve, settings
 
@@ -40,6 +41,8 @@ def test_every_parameter_is_honoured_where_the_table_says_so(
     plain = {"prompt": PROMPT, "max_new_tokens": 24, "num_beams": 1, "do_sample": False}
     refused: dict[str, str] = {}
     for name, value in ASKED.items():
+        if name in HELD_TO:  # what an output is held to has tests and a row of its own
+            continue
         if name in ("presence_penalty", "frequency_penalty"):
             body = {"model": "tiny", "prompt": PROMPT, "max_tokens": 4, "temperature": 0, name: value}
             answer = asked.client.post("/v1/completions", json=body)
