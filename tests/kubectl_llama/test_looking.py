@@ -8,6 +8,8 @@ from kubectl_llama.edge.kinds import LLAMA, POD
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster, a_deployment, a_pod
 
+pytestmark = pytest.mark.slow  # whole commands, with all that they import
+
 HISTORY = [
     {"revision": 3, "outcome": "Succeeded"},
     {"revision": 2, "outcome": "RolledBack"},

@@ -13,6 +13,8 @@ from llama_packages import archive
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster
 
+pytestmark = pytest.mark.slow  # whole commands, with all that they import
+
 CHAT: dict[str, Any] = {
     "model_name": "Llama 2 chat",
     "python_version": "py311",

@@ -12,6 +12,8 @@ from kubectl_llama.edge.kinds import CONFIG_MAP, DEPLOYMENT, NODE, POD, SECRET, 
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster
 
+pytestmark = pytest.mark.slow  # whole commands, with all that they import
+
 PLAN = ("plan", "--model", "org/seventy", "--gpu", "A100:2", "-o", "json")
 HUB = "http://hub.models.svc"
 TOKEN = "hf_TheTokenOfTheReader"

@@ -11,6 +11,8 @@ from kubectl_llama.edge.kinds import LLAMA, POD, SECRET
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster, a_deployment, a_pod, says, serving, streams
 
+pytestmark = pytest.mark.slow  # whole commands, with all that they import
+
 QUESTION = '{"prompt": "What is the meaning of life?", "max_new_tokens": 4096}'
 
 

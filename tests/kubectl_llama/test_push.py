@@ -15,6 +15,8 @@ from kubectl_llama.verbs import push
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster, a_deployment
 
+pytestmark = pytest.mark.slow  # whole commands, with all that they import
+
 MODEL = ("push", "--model", "meta-llama/Llama-2-70b-chat-hf")
 
 

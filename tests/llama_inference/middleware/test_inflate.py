@@ -11,6 +11,8 @@ from llama_inference.errors import BodyTooLargeError, InvalidRequestError
 from llama_inference.middleware.inflate import Inflated
 from tests.llama_inference.harness import JSON, Served, errors
 
+pytestmark = pytest.mark.slow  # bodies of megabytes, and a server
+
 BODY = json.dumps({"prompt": "x", "max_new_tokens": 4}).encode()
 LIMIT = 100_000
 RAW = zlib.compressobj(wbits=-15)
