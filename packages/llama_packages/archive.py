@@ -17,7 +17,22 @@ CONFIG: Final = "config.yaml"
 MAX_BYTES: Final = 900 * 1024
 """What fits into a ConfigMap beside its metadata."""
 MAX_UNPACKED: Final = 64 * 2**20
-MAX_CONFIG: Final = 2**20
+MAX_CONFIG: Final = 128 * 1024
+"""Bytes of a config.yaml; truss's own with all fields set has a tenth of it."""
+MAX_DEPTH: Final = 100
+
+# libyaml where PyYAML has it: the operator reads this between everything else that it does.
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MALFORMED: Final = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What PyYAML raises of a file: of `!!bool x` a KeyError, of `!!timestamp x` an AttributeError."""
 
 _LEFT_OUT: Final = (".git", "__pycache__", "*.pyc", ".DS_Store", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
@@ -97,11 +112,17 @@ def read_config(text: str | bytes) -> dict[str, Any]:
     """Return what a config.yaml says.
 
     Raises:
-        PackageError: it is no YAML object. The words hold no line of the file, which may have a secret in it.
+        PackageError: it is no YAML object, too large, or has aliases, few of which say more than memory holds. The
+            words hold no line of the file, which may have a secret in it.
     """
+    if len(text.encode(errors="replace") if isinstance(text, str) else text) > MAX_CONFIG:
+        raise PackageError(f"{CONFIG} is larger than {MAX_CONFIG // 1024} KiB: put what it holds into files beside it")
     try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_aliases(text)
+        found = yaml.load(text, Loader=_LOADER)  # noqa: S506  (a SafeLoader)
+    except PackageError:
+        raise
+    except _MALFORMED as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise PackageError(f"{CONFIG} is no YAML{where}: correct it there") from None
@@ -110,6 +131,26 @@ def read_config(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise PackageError(f"{CONFIG} is no YAML object: write fields such as model_name: NAME")
     return found
+
+
+def _refuse_aliases(text: str | bytes) -> None:
+    """Look at a YAML file's events before anything is made of it.
+
+    Raises:
+        PackageError: there is an alias, or it is nested too deeply.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        mark: Any = event.start_mark
+        where = f"{CONFIG} at line {mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent):
+            raise PackageError(f"{where} has an alias (*name): write out what it stands for")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise PackageError(f"{where} is nested more than {MAX_DEPTH} deep: write it flatter")
 
 
 def unpack_config(archive: bytes) -> dict[str, Any]:

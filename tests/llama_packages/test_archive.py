@@ -105,3 +105,20 @@ def test_a_broken_config_is_told_by_its_line_alone() -> None:
 def test_a_config_of_dots_is_found() -> None:
     """That is what `tar -C FOLDER .` writes."""
     assert archive.files(tar(named("./config.yaml")))["config.yaml"] == b"x"
+
+
+def test_an_alias_is_refused_before_anything_is_made_of_it() -> None:
+    """Thirty lines of them stand for a thousand million values."""
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))]
+    with pytest.raises(archive.PackageError, match=r"line 3 has an alias"):
+        archive.read_config("model_metadata:\n" + "\n".join(f"  {line}" for line in lines[:1]) + "\n  b: *a0\n")
+    with pytest.raises(archive.PackageError, match="alias"):
+        archive.read_config("\n".join(lines))
+
+
+def test_a_config_is_read_up_to_a_size_and_a_depth() -> None:
+    """The operator reads it between everything else that it does."""
+    with pytest.raises(archive.PackageError, match="128 KiB"):
+        archive.read_config("model_name: " + "x" * archive.MAX_CONFIG)
+    with pytest.raises(archive.PackageError, match="100 deep"):
+        archive.read_config("model_metadata: " + "[" * 10_000)
