@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -130,7 +131,26 @@ def read_config(text: str | bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise PackageError(f"{CONFIG} is no YAML object: write fields such as model_name: NAME")
+    _refuse_unspeakable(found, "")
     return found
+
+
+def _refuse_unspeakable(value: object, field: str) -> None:
+    """Refuse values that YAML has and nothing else of a deployment can say: numbers and text of no encoding."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            _refuse_unspeakable(key, field)
+            _refuse_unspeakable(below, field or str(key))
+    elif isinstance(value, list | tuple | set):
+        for below in value:
+            _refuse_unspeakable(below, field)
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise PackageError(f"{CONFIG}: {field} has a number of more than 64 bits: write it in quotes")
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise PackageError(f"{CONFIG}: {field} has half of a surrogate pair: write the character itself") from None
 
 
 def _refuse_aliases(text: str | bytes) -> None:
@@ -176,7 +196,9 @@ def files(archive: bytes, *, only: str | None = None) -> dict[str, bytes]:
                 if name and only in (None, name):
                     file = tar.extractfile(row)
                     found[name] = file.read() if file else b""
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except PackageError:
+        raise
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, ArithmeticError) as error:
         raise PackageError(f"{KEY} is no gzipped tar ({error}): make it with tar -C FOLDER -czf {KEY} .") from None
     if (only or CONFIG) not in found:
         raise PackageError(f"{KEY} has no {only or CONFIG} at its root: make it with tar -C FOLDER -czf {KEY} .")
@@ -198,6 +220,6 @@ def _name(row: tarfile.TarInfo) -> str | None:
         raise PackageError(f"{KEY} holds {row.name}, which is outside the package: leave it out")
     if row.isdir():
         return None
-    if not row.isreg():
+    if not row.isreg() or row.issparse():  # a sparse file is as large as it says
         raise PackageError(f"{KEY} holds {row.name}, which is no plain file: put the file itself in its place")
     return str(path)

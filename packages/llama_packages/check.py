@@ -156,9 +156,12 @@ def _values(config: Config) -> Iterator[tuple[str, str]]:
 
 def _kinds(config: Config) -> Iterator[tuple[str, str]]:
     """Yield fields of another kind than they have."""
-    for name in ("resources", "runtime", "build", "secrets", "environment_variables", "model_metadata"):
+    for name in ("base_image", "resources", "runtime", "build", "secrets", "environment_variables", "model_metadata"):
         if config.get(name) is not None and not isinstance(config[name], Mapping):
             yield name, "is no object: write its fields below it"
+    for name in ("image", "python_executable_path"):
+        if not isinstance(part(config, "base_image").get(name), str | None):
+            yield f"base_image.{name}", f"is {part(config, 'base_image')[name]!r}, which is no text: write it in quotes"
     if str(config.get("requirements_file") or "").endswith("uv.lock"):
         yield "requirements_file", "is uv.lock: name the pyproject.toml beside it, or a requirements.txt"
     for name in ("requirements", "external_data"):

@@ -1,5 +1,6 @@
 """A package's archive: the same bytes for the same content, nothing but plain files, no value of a secret."""
 
+import contextlib
 import io
 import os
 import tarfile
@@ -122,3 +123,44 @@ def test_a_config_is_read_up_to_a_size_and_a_depth() -> None:
         archive.read_config("model_name: " + "x" * archive.MAX_CONFIG)
     with pytest.raises(archive.PackageError, match="100 deep"):
         archive.read_config("model_metadata: " + "[" * 10_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model_name: 2023-02-30",
+        "x: !!int x",
+        "x: !!int ''",
+        "x: !!bool x",
+        "x: !!float x",
+        "x: !!timestamp x",
+        "x: !!binary x",
+        "x: !!python/name:os.system",
+        f"environment_variables: {{A: 0x{'f' * 9000}}}",
+        "? [a]\n: b",
+        "x: \x07",
+    ],
+)
+def test_a_value_that_yaml_cannot_make_is_told_as_any_fault(text: str) -> None:
+    """Whatever PyYAML raises of it."""
+    with pytest.raises(archive.PackageError, match=r"config\.yaml"):
+        archive.read_config(text)
+
+
+def test_a_damaged_archive_is_told_wherever_the_damage_is() -> None:
+    """In gzip's head, in what is compressed, in its sum, at its end."""
+    packed = tar(named("config.yaml", size=5000))
+    for place in range(len(packed)):
+        damaged = packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :]
+        with contextlib.suppress(archive.PackageError):
+            archive.files(damaged)
+        with contextlib.suppress(archive.PackageError):
+            archive.files(packed[:place])
+
+
+def test_a_sparse_file_is_refused() -> None:
+    """It says itself how large it is, and may say anything."""
+    row = named("hole", size=0)
+    row.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.size": str(2**50), "GNU.sparse.map": f"{2**50},0"}
+    with pytest.raises(archive.PackageError, match="no plain file"):
+        archive.files(tar(named("config.yaml"), row))

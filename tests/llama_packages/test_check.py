@@ -50,6 +50,9 @@ def test_a_plain_package_has_nothing_to_say() -> None:
         ({"environment_variables": {"LLAMA_X": "1"}}, "environment_variables.LLAMA_X", "another name"),
         ({"base_image": {"docker_auth": {"auth_method": "AWS_IAM"}}}, "base_image.docker_auth", "docker-registry"),
         ({"requirements": "torch"}, "requirements", "is no list"),
+        ({"base_image": "python:3.11"}, "base_image", "is no object"),
+        ({"base_image": {"image": 3}}, "base_image.image", "in quotes"),
+        ({"base_image": {"python_executable_path": ["x"]}}, "base_image.python_executable_path", "in quotes"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_its_name(config: dict[str, Any], field: str, words: str) -> None:

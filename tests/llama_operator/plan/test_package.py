@@ -307,7 +307,7 @@ def test_going_back_makes_the_environment_of_then() -> None:
     ("children", "fields", "reason", "words"),
     [
         ([config_map(name="other")], {}, "PackageNotFound", "kubectl create configmap chat"),
-        ([config_map("a: [")], {}, "PackageInvalid", "line 1"),
+        ([config_map("a: [")], {}, "PackageInvalid", "no YAML at line"),
         ([config_map(content=b"no archive")], {}, "PackageInvalid", "tar -C FOLDER"),
         ([{**config_map(), "binaryData": {"x": ""}}], {}, "PackageInvalid", "its keys: x"),
         ([config_map()], {"digest": "0" * 64}, "PackageInvalid", "spec.package.digest"),
@@ -323,3 +323,15 @@ def test_what_cannot_be_served_is_told_before_anything_is_made(
     with pytest.raises(PackageError, match=words) as told:
         package.resolve(parse(seen.body), seen, PACKAGES)
     assert told.value.reason == reason
+
+
+@pytest.mark.parametrize("text", ["model_name: 2023-02-30", "secrets: !!bool x", "base_image: {image: 3}"])
+def test_whatever_a_config_holds_is_a_condition(text: str) -> None:
+    """Nothing but a PackageError leaves, neither while it is observed nor while it is planned."""
+    held = {**config_map(), "data": {"config.yaml": text}}
+    seen = seen_with(held, claim={"name": "files"}, digest="a" * 64)
+    spec = parse(seen.body)
+    assert spec.package is not None
+    assert package.wanted_secrets(spec.package, held) == ()
+    with pytest.raises(PackageError, match=r"config\.yaml"):
+        package.resolve(spec, seen, PACKAGES)
