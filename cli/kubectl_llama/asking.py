@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import click
+
 from kubectl_llama import options
 from kubectl_llama.ask import request
 from kubectl_llama.ask.target import Target, choose
@@ -15,6 +17,18 @@ from llama_operator import names
 FORWARD_SECONDS = 1.0
 
 
+def _checked(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        request.secret_of(value)
+    return value
+
+
+api_key_flag = click.option(
+    "--api-key-from", metavar="SECRET[/KEY]", callback=_checked, help="The Secret with the API key."
+)
+"""What it names is checked before anything is asked of a cluster."""
+
+
 class Model:
     """One deployment, with the key to use; each question has a connection of its own."""
 
@@ -23,7 +37,7 @@ class Model:
         self._key = _key(key_from) if key_from else None
         self._deadline = deadline
 
-    def post(self, path: str, body: bytes, headers: Sequence[str] = ()) -> Answer:
+    def post(self, path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> Answer:
         """Ask, and return the answer once it begins, whatever its status."""
         cluster, place = options.cluster(), options.namespace()
         target = self._target(options.deployment(self.name))

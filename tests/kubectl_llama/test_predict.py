@@ -202,3 +202,22 @@ def test_a_conversation_from_a_pipe_ends_with_5_at_an_error(
     assert done.code == 5
     assert "queue is full" in done.err
     assert "3 seconds" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("-H", "sesame"), "no colon"),
+        (("-H", "X-A: b\nsesame: c"), "header X-A"),
+        (("--api-key-from", "Sesame Open"), "never its content"),
+        (("--timeout", "soon"), "--timeout"),
+    ],
+)
+def test_a_flag_that_cannot_be_meant_is_found_before_the_cluster_is_asked(
+    cli: Run, cluster: MemoryCluster, flags: tuple[str, ...], says: str
+) -> None:
+    """Exit code 2, though there is no deployment either; what may be a key is not repeated."""
+    done = cli("predict", "-d", "{}", *flags)
+    assert done.code == 2
+    assert says in done.err
+    assert "esame" not in done.err

@@ -279,3 +279,14 @@ def test_a_push_ends_a_rollback(cli: Run, cluster: MemoryCluster) -> None:
     assert "rollbackTo" in done.err
     stored = cluster.objects["llamadeployments", "default", "llama-2-70b-chat-hf"]
     assert stored["spec"]["rollout"] == {}
+
+
+@pytest.mark.parametrize("flags", [("push", "--model", "a/b"), ("delete", "llama")])
+def test_a_time_that_is_none_is_found_before_anything_changes(
+    cli: Run, cluster: MemoryCluster, flags: tuple[str, ...]
+) -> None:
+    """Exit code 2 means that nothing was done."""
+    cluster.add(LLAMA, a_deployment())
+    done = cli(*flags, "--timeout", "abc")
+    assert (done.code, cluster.changes) == (2, [])
+    assert "--timeout is 'abc'" in done.err

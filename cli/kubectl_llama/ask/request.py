@@ -2,12 +2,16 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from kubectl_llama.errors import NotFoundError, UsageError
 
 Object = Mapping[str, Any]
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_SECRET: Final = re.compile(r"(?P<name>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(?:/(?P<key>[A-Za-z0-9._-]+))?")
 
 
 def body(text: str, *, stream: bool) -> bytes:
@@ -27,30 +31,49 @@ def body(text: str, *, stream: bool) -> bytes:
     return json.dumps({**cast("dict[str, Any]", fields), "stream": True}).encode()
 
 
-def headers(written: Sequence[str], *, key: str | None, deadline: float | None) -> dict[str, str]:
-    """Return the headers of a request.
+def written(rows: Sequence[str]) -> list[tuple[str, str]]:
+    """Return name and value of each `Name: value`.
 
     Raises:
-        UsageError: if one is no header.
+        UsageError: if one is no header; it is not repeated, for it may hold a key.
     """
+    found = [(name.strip(), colon, value.strip()) for name, colon, value in (row.partition(":") for row in rows)]
+    for name, colon, value in found:
+        if not colon or not _HEADER.fullmatch(name):
+            what = f"-H has the name {name!r}" if colon else "a header has no colon"
+            raise UsageError(what, fix="write -H 'Name: value'", field="--header")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise UsageError(f"the value of header {name} has characters that no header has", field="--header")
+    return [(name, value) for name, _, value in found]
+
+
+def headers(more: Sequence[tuple[str, str]], *, key: str | None, deadline: float | None) -> dict[str, str]:
+    """Return the headers of a request; `more` come on top, and in place of those of the same name."""
     found = {"Content-Type": "application/json", "User-Agent": "kubectl-llama", "Connection": "close"}
     if deadline is not None:
         found["X-Request-Timeout"] = f"{deadline:g}"
     if key is not None:
         found["Authorization"] = f"Api-Key {key}"
-    for row in written:
-        name, colon, value = row.partition(":")
-        if not colon or not name.strip():
-            raise UsageError("a header has no colon", fix="write -H 'Name: value'", field="--header")
-        found = {known: old for known, old in found.items() if known.lower() != name.strip().lower()}
-        found[name.strip()] = value.strip()
+    for name, value in more:
+        found = {known: old for known, old in found.items() if known.lower() != name.lower()}
+        found[name] = value
     return found
 
 
 def secret_of(text: str) -> tuple[str, str | None]:
-    """Return name and key of `SECRET` or `SECRET/KEY`."""
-    name, _, key = text.partition("/")
-    return name, key or None
+    """Return name and key of `SECRET` or `SECRET/KEY`.
+
+    Raises:
+        UsageError: if it is neither; it is not repeated, for it may be the key itself.
+    """
+    found = _SECRET.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            "--api-key-from does not name a Secret",
+            fix="write SECRET or SECRET/KEY: the name of a Secret of the namespace, never its content",
+            field="--api-key-from",
+        )
+    return found["name"], found["key"]
 
 
 def key_in(secret: Object | None, name: str, key: str | None) -> str:

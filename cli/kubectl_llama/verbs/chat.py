@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kubectl_llama import options
-from kubectl_llama.asking import Model
+from kubectl_llama.asking import Model, api_key_flag
 from kubectl_llama.edge import terminal
 from kubectl_llama.edge.line import Answer
 from kubectl_llama.errors import AnswerError
@@ -59,7 +59,7 @@ class Conversation:
 @click.option("--system", metavar="TEXT", default="", help="Who the model is to be.")
 @click.option("--max-tokens", type=click.IntRange(1), help="The longest answer, in tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 always gives the likeliest answer.")
-@click.option("--api-key-from", metavar="SECRET[/KEY]", help="The Secret with the API key.")
+@api_key_flag
 @options.kubectl_flags
 def command(
     name: str | None, *, system: str, max_tokens: int | None, temperature: float | None, api_key_from: str | None

@@ -22,9 +22,9 @@ LOOK_SECONDS: Final = 0.5
 @options.kubectl_flags
 def command(name: str, *, wait: bool, timeout: str) -> None:
     """Delete a deployment, with its pods, its Service and its cache; its Secrets stay."""
+    limit = seconds(timeout, "--timeout")
     cluster, place = options.cluster(), options.namespace()
     body = options.deployment(name)
-    limit = seconds(timeout, "--timeout")
     cluster.delete(LLAMA, name, place)
     if options.state().output == "name":
         terminal.result(f"llamadeployment.llama-operator.dev/{name}")

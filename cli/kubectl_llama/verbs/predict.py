@@ -13,7 +13,7 @@ import yaml
 from kubectl_llama import options
 from kubectl_llama.ask import request
 from kubectl_llama.ask.resource import label
-from kubectl_llama.asking import Model
+from kubectl_llama.asking import Model, api_key_flag
 from kubectl_llama.edge import terminal
 from kubectl_llama.edge.kube import seconds
 from kubectl_llama.edge.line import Answer
@@ -28,7 +28,7 @@ from kubectl_llama.view.events import Events
 @click.option("-f", "--file", "file", metavar="FILE", help="A file with it; - reads standard input.")
 @click.option("--path", metavar="PATH", help="Another path of the server, such as /v1/chat/completions.")
 @click.option("--stream", is_flag=True, help="Ask for the answer as it comes.")
-@click.option("--api-key-from", metavar="SECRET[/KEY]", help="The Secret with the API key.")
+@api_key_flag
 @click.option("--timeout", metavar="TIME", help="Give up after this time; the server does so too.")
 @click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, help="One more header.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers first.")
@@ -46,11 +46,12 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     """
     if given["published"]:
         terminal.say("note: --published has no effect: there is one deployment of a name")
+    deadline = seconds(given["timeout"], "--timeout") if given["timeout"] else None
+    headers = request.written(given["headers"])
     body = request.body(_text(given), stream=given["stream"])
     name = _name(given)
-    deadline = seconds(given["timeout"], "--timeout") if given["timeout"] else None
     model = Model(name, key_from=given["api_key_from"], deadline=deadline)
-    answer = model.post(given["path"] or f"/v1/models/{name}:predict", body, given["headers"])
+    answer = model.post(given["path"] or f"/v1/models/{name}:predict", body, headers)
     if given["include"]:
         terminal.result(f"HTTP/1.1 {answer.status} {answer.reason}")
         for header, value in answer.headers.items():

@@ -52,6 +52,7 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     kubectl llama push ./my-package
     """
     _notes(given)
+    limit = seconds(given["timeout"], "--timeout")
     found = pushed(given)
     wanted = found.body
     resource.checked(wanted)
@@ -74,7 +75,7 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     name = applied["metadata"]["name"]
     terminal.say(f"pushed {name} to namespace {options.namespace()}")
     if given["wait"]:
-        applied = _wait(cluster, name, seconds(given["timeout"], "--timeout"))
+        applied = _wait(cluster, name, limit)
     _print(applied, found.package, waited=given["wait"])
     if given["tail"]:
         from kubectl_llama.verbs.logs import follow  # noqa: PLC0415
