@@ -150,3 +150,49 @@ def test_what_looks_like_a_token_is_taken_out(text: str) -> None:
     assert secret not in Redactor().text(f"before {text} after")
     named = "Secret hf-access-token, key hf_access_token"
     assert Redactor().text(named) == named
+
+
+AWKWARD = 'quo"te-back\\slash-grüße'
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("secret", [AWKWARD, KEY.strip(), KEY.splitlines()[1]])
+def test_a_secret_that_json_would_escape_is_taken_out_of_logs(
+    cli: Run, broken: MemoryCluster, tmp_path: Path, secret: str
+) -> None:
+    """Quotes, backslashes, lines and letters beyond ASCII are looked for before they are written as JSON."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in {"a": AWKWARD, "b": KEY}.items()}
+    broken.add(SECRET, {"metadata": {"name": "hf-access-token", "namespace": "default"}, "data": data})
+    broken.logs["llama-1"] = [f"2026-11-29T10:00:00Z {json.dumps({'level': 'error', 'message': f'got {secret} here'})}"]
+    path = tmp_path / "bundle.tar.gz"
+    cli("diagnose", "llama", "--bundle", str(path))
+    (line,) = contents(path)["llama/logs/llama-1.inference.jsonl"].splitlines()
+    assert json.loads(line)["message"] == "got [redacted] here"
+
+
+@pytest.mark.parametrize("place", ["package", "default", "pull"])
+def test_every_secret_of_a_package_and_its_image_is_known(
+    cli: Run, broken: MemoryCluster, tmp_path: Path, place: str
+) -> None:
+    """Those that spec.package.secrets names, the one that holds the others, and those that pull its image."""
+    body = a_deployment()
+    body["spec"] = {"package": {"image": "x@sha256:0", "secrets": [{"name": "a", "secretName": "package"}]}}
+    body["spec"]["podTemplate"] = {"spec": {"imagePullSecrets": [{"name": "pull"}]}}
+    broken.add(LLAMA, body)
+    login = json.dumps({"auths": {"registry": {"username": "me", "password": "swordfish"}}})
+    name = {"default": "package-secrets"}.get(place, place)
+    data = {"x": base64.b64encode((login if place == "pull" else "swordfish").encode()).decode()}
+    broken.add(SECRET, {"metadata": {"name": name, "namespace": "default"}, "data": data})
+    broken.logs["llama-1"] = ["2026-11-29T10:00:00Z got swordfish here"]
+    path = tmp_path / "bundle.tar.gz"
+    cli("diagnose", "llama", "--bundle", str(path))
+    assert "got [redacted] here" in contents(path)["llama/logs/llama-1.inference.jsonl"]
+
+
+def test_an_argument_behind_a_flag_for_a_secret_is_taken_out() -> None:
+    """Of a container's arguments; others stay, --max-tokens and --tokenizer too."""
+    args = ["--token", "zzzz", "--hf-api-key=zzzz", "--max-tokens", "512", "--tokenizer", "auto", "--port", "80"]
+    assert Redactor().value({"args": args})["args"] == [
+        *("--token", "[redacted]", "--hf-api-key=[redacted]", "--max-tokens", "512"),
+        *("--tokenizer", "auto", "--port", "80"),
+    ]

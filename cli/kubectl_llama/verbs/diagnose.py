@@ -23,6 +23,7 @@ from kubectl_llama.view.diagnosis import Diagnosis, Facts, diagnose
 from kubectl_llama.view.lines import Entry
 from kubectl_llama.view.redaction import Redactor
 from llama_operator import names
+from llama_packages import secrets
 
 _LINES: Final = "200"
 T = TypeVar("T")
@@ -110,25 +111,40 @@ def _log(source: tuple[str, str, bool]) -> Iterator[Entry]:
 
 def _known_secrets(body: Object, pods: Sequence[Object]) -> Iterator[str]:
     """Yield the values of the Secrets that the deployment uses, for nothing but to be looked for and taken out."""
-    reference: Mapping[str, Any] = ((body.get("spec") or {}).get("model") or {}).get("tokenSecretRef") or {}
-    used = {names.DEFAULT_TOKEN_SECRET, str(reference.get("name", "")), names.api_keys(body["metadata"]["name"])}
-    used |= {secret for pod in pods for secret in _secrets_of(pod["spec"])}
+    spec: Object = body.get("spec") or {}
+    used = {names.DEFAULT_TOKEN_SECRET, secrets.OTHERS, names.api_keys(body["metadata"]["name"])}
+    used |= {secret for node in (spec, *(pod["spec"] for pod in pods)) for secret in _secrets_of(node)}
     for name in sorted(used - {""}):
         secret = _if_allowed(lambda name=name: options.cluster().get(SECRET, name, options.namespace())) or {}
         for value in (secret.get("data") or {}).values():
             try:
-                yield base64.b64decode(value).decode()
+                text = base64.b64decode(value).decode()
             except (binascii.Error, UnicodeDecodeError):
                 continue
+            yield text
+            yield from _logins(text)
+
+
+def _logins(text: str) -> Iterator[str]:
+    """Yield what stands in the logins of a registry, each by itself."""
+    try:
+        auths: Mapping[str, Mapping[str, Any]] = json.loads(text)["auths"]
+        yield from (str(row[key]) for row in auths.values() for key in ("password", "auth") if row.get(key))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # it is something else
 
 
 def _secrets_of(node: object) -> Iterator[str]:
-    """Yield every name of a Secret in a pod's spec, wherever it stands."""
+    """Yield every name of a Secret in a spec, wherever it stands."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            if name == "secret" and isinstance(value, Mapping):
+            if name == "secretName" and isinstance(value, str):
+                yield value
+            elif name == "imagePullSecrets" and isinstance(value, list):
+                yield from (str(row.get("name") or "") for row in value if isinstance(row, Mapping))
+            elif name == "secret" and isinstance(value, Mapping):
                 yield str(value.get("secretName") or value.get("name") or "")
-            elif name in ("secretKeyRef", "secretRef") and isinstance(value, Mapping):
+            elif name in ("secretKeyRef", "secretRef", "tokenSecretRef") and isinstance(value, Mapping):
                 yield str(value.get("name") or "")
             else:
                 yield from _secrets_of(value)
@@ -156,7 +172,7 @@ def _write(
         **{f"{plural}.yaml": _yaml(redactor.value(list(rows))) for plural, rows in around.items() if rows},
     }
     for (pod, container, previous), entries in logs.items():
-        said = "\n".join(redactor.text(json.dumps(row.as_json(), default=str)) for row in entries)
+        said = "\n".join(json.dumps(redactor.value(row.as_json()), default=str) for row in entries)
         files[f"logs/{pod}.{container}{'.previous' if previous else ''}.jsonl"] = f"{said}\n"
     try:
         with tarfile.open(path, "w:gz") as archive:
