@@ -75,7 +75,7 @@ def cluster() -> "Cluster":
     """
     here = state()
     if here.cluster is None:
-        from kubectl_llama.edge.kube import connect  # noqa: PLC0415  (the client takes longer to import than --help)
+        from kubectl_llama.edge.kubeconfig import connect  # noqa: PLC0415  (the client takes longer to import than --help)
 
         here.cluster = connect(here.flags)
     return here.cluster
@@ -128,7 +128,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
     from kubectl_llama.edge.kinds import LLAMA  # noqa: PLC0415
-    from kubectl_llama.edge.kube import connect  # noqa: PLC0415
+    from kubectl_llama.edge.kubeconfig import connect  # noqa: PLC0415
     from kubectl_llama.errors import CliError  # noqa: PLC0415
 
     here = ctx.ensure_object(State)

@@ -4,6 +4,7 @@ Over the official client, which knows kubeconfigs, credential plugins and proxie
 """
 
 import json
+import logging
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from kubectl_llama.edge.kinds import LLAMA, POD, Kind
@@ -19,8 +20,12 @@ from kubectl_llama.errors import CliError, ClusterError, NotFoundError, UsageErr
 
 Object = Mapping[str, Any]
 MANAGER: Final = "kubectl-llama"
+# Its warnings of retries are no news: the last failure is an error of ours.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 _SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_TIMEOUT: Final = urllib3.Timeout(connect=10, read=60)
+"""How long a request may take where --request-timeout does not say; 0 waits for ever, as with kubectl."""
 _INSTALL: Final = "install the operator: helm install llama-operator charts/llama-operator"
 
 
@@ -73,26 +78,35 @@ class Cluster(Protocol):
 class KubeCluster:
     """A real cluster."""
 
-    def __init__(self, api: client.ApiClient, namespace: str, timeout: float | None, *, impersonates: bool) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        namespace: str,
+        timeout: float | None,
+        *,
+        user: str = "",
+        groups: Sequence[str] = (),
+    ) -> None:
         self.namespace = namespace
         self._api = api
-        self._timeout = timeout
-        self._impersonates = impersonates
+        self._timeout = _TIMEOUT if timeout is None else timeout or None
+        self._who = [("Impersonate-User", user)] if user else []
+        self._who += [("Impersonate-Group", group) for group in groups]
 
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """Return an object; None if there is none."""
         try:
-            return json.loads(self._ask("GET", kind.path(namespace, name)).data)
+            return self._object("GET", kind.path(namespace, name))
         except NotFoundError:
             return None
 
     def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Sequence[Object]:
         """Return the objects that the selectors name."""
         query = {"labelSelector": labels, "fieldSelector": fields}
-        found = json.loads(self._ask("GET", kind.path(namespace), query=query).data)
+        found = self._object("GET", kind.path(namespace), query=query)
         # The items of a list leave out what they are.
         what = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
-        return [{**what, **item} for item in found["items"]]
+        return [{**what, **item} for item in found.get("items") or ()]
 
     def apply(self, kind: Kind, obj: Object, *, dry_run: bool = False, force: bool = False) -> Object:
         """Create an object or change the fields that it names, by server-side apply."""
@@ -101,12 +115,12 @@ class KubeCluster:
         query |= {"dryRun": "All"} if dry_run else {}
         query |= {"force": "true"} if force else {}
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        return json.loads(self._ask("PATCH", path, query=query, body=obj, form="application/apply-patch+yaml").data)
+        return self._object("PATCH", path, query=query, body=obj, form="application/apply-patch+yaml")
 
     def patch(self, kind: Kind, name: str, namespace: str, change: Object) -> Object:
         """Merge `change` onto an object."""
         path, query = kind.path(namespace, name), {"fieldManager": MANAGER}
-        return json.loads(self._ask("PATCH", path, query=query, body=change, form="application/merge-patch+json").data)
+        return self._object("PATCH", path, query=query, body=change, form="application/merge-patch+json")
 
     def delete(self, kind: Kind, name: str, namespace: str) -> None:
         """Delete an object and, in the background, what it owns."""
@@ -129,7 +143,7 @@ class KubeCluster:
         """Return a connection to a port of a pod, through the API server and the kubelet."""
         from kubernetes.stream import portforward  # noqa: PLC0415  (only who asks a model needs websockets)
 
-        if self._impersonates:
+        if self._who:
             raise UsageError("a port-forward cannot act as somebody else", fix="leave --as out", field="--as")
         call = client.CoreV1Api(self._api).connect_get_namespaced_pod_portforward
         try:
@@ -141,6 +155,21 @@ class KubeCluster:
                 code="Forbidden",
             ) from None
         return forwarded.socket(port)
+
+    def _object(self, method: str, path: str, **how: Any) -> Object:  # noqa: ANN401  (as `_ask` takes it)
+        """Return the object that is the answer; a proxy or a login page may answer in the API server's place."""
+        data = self._ask(method, path, **how).data
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not {"apiVersion", "kind"} <= found.keys():
+            raise ClusterError(
+                f"{self._api.configuration.host} answers {path} with something that is no Kubernetes object",
+                code="NotKubernetes",
+                fix="does the kubeconfig's server name an API server? A proxy or a login page may stand before it",
+            )
+        return cast("Object", found)
 
     def _ask(
         self,
@@ -157,13 +186,16 @@ class KubeCluster:
         headers: dict[str, Any] = {"Accept": "application/json, */*", "Content-Type": form}
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         host = self._api.configuration.host
+        sent = urllib3.HTTPHeaderDict({**self._api.default_headers, **headers})
+        for name, value in self._who:
+            sent.add(name, value)  # one line for each group
         try:
             answer = self._api.rest_client.pool_manager.request(
                 method,
                 f"{host}{path}" + (f"?{asked}" if asked else ""),
                 body=None if body is None else json.dumps(body),
-                headers={**self._api.default_headers, **headers},
-                timeout=None if waits else self._timeout,
+                headers=sent,
+                timeout=urllib3.Timeout(connect=_TIMEOUT.connect_timeout, read=None) if waits else self._timeout,
                 preload_content=False,
             )
             if answer.status >= 300:
@@ -210,58 +242,3 @@ def _message(body: bytes) -> str:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
         return body.decode(errors="replace")[:500]
-
-
-def connect(flags: Mapping[str, Any]) -> KubeCluster:
-    """Return the cluster that the flags name, as kubectl would find it; nothing is asked yet.
-
-    Raises:
-        ClusterError: if no kubeconfig names one.
-    """
-    settings = client.Configuration()
-    file, context = flags.get("kubeconfig"), flags.get("context")
-    try:
-        config.load_kube_config(config_file=file, context=context, client_configuration=settings)
-        namespace = _namespace(file, context)
-    except (config.ConfigException, OSError, TypeError) as error:
-        if file or context or not _within(settings):
-            raise ClusterError(
-                f"no cluster is configured: {error}",
-                code="NoKubeconfig",
-                fix="set KUBECONFIG, or name one with --kubeconfig",
-            ) from None
-        namespace = _own_namespace()
-    settings.retries = urllib3.Retry(total=2, connect=1, read=False, redirect=False, status=False)  # type: ignore[assignment]
-    api = client.ApiClient(settings)
-    user, groups = flags.get("as_user"), flags.get("as_group") or ()
-    if user:
-        api.set_default_header("Impersonate-User", user)
-    if groups:
-        api.set_default_header("Impersonate-Group", groups[0])
-    asked = flags.get("request_timeout")
-    timeout = seconds(str(asked), "--request-timeout") if asked else None
-    return KubeCluster(api, namespace, timeout or None, impersonates=bool(user or groups))
-
-
-def _namespace(file: str | None, context: str | None) -> str:
-    contexts, active = cast("tuple[list[Object], Object]", config.list_kube_config_contexts(config_file=file))
-    chosen = next((row for row in contexts if row["name"] == context), active)
-    return str((chosen.get("context") or {}).get("namespace") or "default")
-
-
-_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
-
-def _within(settings: client.Configuration) -> bool:
-    """Whether this runs in a pod, whose account is then used, as kubectl does."""
-    try:
-        config.load_incluster_config(client_configuration=settings)
-    except config.ConfigException:
-        return False
-    return True
-
-
-def _own_namespace() -> str:
-    from pathlib import Path  # noqa: PLC0415
-
-    return Path(_ACCOUNT).read_text().strip()
