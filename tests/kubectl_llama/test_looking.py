@@ -1,10 +1,13 @@
 """list, status, logs, and the small verbs that change one thing."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from kubectl_llama.edge.kinds import LLAMA, POD
+from kubectl_llama.verbs import list as listing
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster, a_deployment, a_pod
 
@@ -153,3 +156,53 @@ def test_delete_waits_until_it_is_gone(cli: Run, cluster: MemoryCluster) -> None
     assert done.code == 0
     assert [verb for verb, *_ in cluster.changes] == ["delete"]
     assert cli("delete", "llama").code == 3
+
+
+@pytest.fixture
+def watched(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment that changes, then goes, then Ctrl-C is pressed; a look follows each."""
+    cluster.add(LLAMA, a_deployment())
+
+    def changes() -> Iterator[None]:
+        cluster.add(LLAMA, a_deployment(phase="Loading"))
+        yield
+        cluster.delete(LLAMA, "llama", "default")
+        yield
+        raise KeyboardInterrupt
+
+    steps = changes()
+
+    def pauses(_seconds: float) -> None:
+        next(steps)
+
+    monkeypatch.setattr(listing.time, "sleep", pauses)
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_watch_prints_every_change_in_the_form_that_was_asked_for(cli: Run) -> None:
+    """One document after the other, for a script that reads a stream of them; what is deleted comes last."""
+    text, found, decoder = cli("list", "-w", "-o", "json").out, [], json.JSONDecoder()
+    while text.strip():
+        document, end = decoder.raw_decode(text.lstrip())
+        found.append(document)
+        text = text.lstrip()[end:]
+    assert [row["phase"] for row in (*found[0]["items"], *found[1:])] == ["Ready", "Loading", "Deleted"]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_watch_prints_yaml_as_documents(cli: Run) -> None:
+    """Parted as kubectl parts them."""
+    first, *rest = yaml.safe_load_all(cli("list", "-w", "-o", "yaml").out)
+    assert [row["phase"] for row in (*first["items"], *rest)] == ["Ready", "Loading", "Deleted"]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_watch_of_names_prints_names(cli: Run) -> None:
+    """Nothing else stands on standard output."""
+    assert cli("list", "-w", "-o", "name").out.splitlines() == ["llamadeployment.llama-operator.dev/llama"] * 3
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_watch_tells_what_is_gone(cli: Run) -> None:
+    """As a row of the table."""
+    assert [row.split()[3] for row in cli("list", "-w").out.splitlines()[1:]] == ["Ready", "Loading", "Deleted"]

@@ -1,6 +1,7 @@
 """`list`: what is served."""
 
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -28,7 +29,8 @@ def command(*, all_namespaces: bool, selector: str, watch: bool) -> None:
     found = cluster.list(LLAMA, place, labels=selector)
     form = options.state().output
     if form == "name":
-        terminal.result("\n".join(f"llamadeployment.llama-operator.dev/{row['metadata']['name']}" for row in found))
+        for row in found:
+            terminal.result(_name(row))
     elif form:
         terminal.document({"items": [summary.as_json(row) for row in found]}, form)
     elif not found and not watch:
@@ -38,13 +40,33 @@ def command(*, all_namespaces: bool, selector: str, watch: bool) -> None:
         columns = ("NAMESPACE", *summary.COLUMNS) if all_namespaces else summary.COLUMNS
         for line in summary.table([_row(row, whole=all_namespaces) for row in found], columns):
             terminal.result(line)
-    said = {_key(row): _shown(row) for row in found}
+    known = {_key(row): row for row in found}
     while watch:
         time.sleep(LOOK_SECONDS)
-        for row in cluster.list(LLAMA, place, labels=selector):
-            if said.get(_key(row)) != _shown(row):
-                said[_key(row)] = _shown(row)
+        rows = {_key(row): row for row in cluster.list(LLAMA, place, labels=selector)}
+        for row in _news(known, rows):
+            if form == "name":
+                terminal.result(_name(row))
+            elif form:
+                terminal.result("---") if form == "yaml" else None
+                terminal.document(summary.as_json(row), form)
+            else:
                 terminal.result("   ".join(_row(row, whole=all_namespaces)))
+        known = rows
+
+
+def _news(known: Mapping[tuple[str, str], Object], rows: Mapping[tuple[str, str], Object]) -> Iterator[Object]:
+    """Yield what has changed, and what is there no more, as it was last but for its phase."""
+    for key, row in rows.items():
+        if key not in known or _shown(known[key]) != _shown(row):
+            yield row
+    for key in known.keys() - rows.keys():
+        row = known[key]
+        yield {**row, "status": {**(row.get("status") or {}), "phase": "Deleted"}}
+
+
+def _name(body: Object) -> str:
+    return f"llamadeployment.llama-operator.dev/{body['metadata']['name']}"
 
 
 def _row(body: Object, *, whole: bool) -> tuple[str, ...]:
