@@ -140,7 +140,7 @@ def test_the_body_comes_from_a_file_or_a_pipe(
     (tmp_path / "ask.json").write_text('{"from": "file"}')
     cli("predict", "llama", "-f", str(tmp_path / "ask.json"))
     for flags in (("-f", "-"), ()):
-        monkeypatch.setattr("sys.stdin", io.StringIO('{"from": "pipe"}'))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"from": "pipe"}')))
         cli("predict", "llama", *flags)
     assert [row[2]["from"] for row in cluster.asked] == ["file", "pipe", "pipe"]
 
@@ -221,3 +221,13 @@ def test_a_flag_that_cannot_be_meant_is_found_before_the_cluster_is_asked(
     assert done.code == 2
     assert says in done.err
     assert "esame" not in done.err
+
+
+def test_a_body_that_is_no_text_is_usage(cli: Run, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, from a pipe and from the command line."""
+    serving(cluster, says(b"{}"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), errors="surrogateescape"))
+    for flags in ((), ("-d", "\udcff")):
+        done = cli("predict", "llama", *flags)
+        assert (done.code, cluster.asked) == (2, [])
+        assert "not UTF-8" in done.err

@@ -138,7 +138,7 @@ def test_a_file_is_pushed_as_it_is(cli: Run, cluster: MemoryCluster, tmp_path: P
 
 def test_a_file_may_come_from_a_pipe(cli: Run, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """-f - reads standard input."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(a_deployment("piped"))))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(a_deployment("piped")).encode())))
     assert cli("push", "-f", "-", "--no-wait").code == 0
     assert pushed(cluster)["metadata"]["name"] == "piped"
 
@@ -290,3 +290,34 @@ def test_a_time_that_is_none_is_found_before_anything_changes(
     done = cli(*flags, "--timeout", "abc")
     assert (done.code, cluster.changes) == (2, [])
     assert "--timeout is 'abc'" in done.err
+
+
+HEAD = "apiVersion: llama-operator.dev/v1alpha1\nkind: LlamaDeployment\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "field"),
+    [
+        ("metadata: foo\n", "metadata"),
+        ("metadata: {name: x}\nspec: foo\n", "spec"),
+        ("metadata: {name: x, labels: {a: !!binary aGk=}}\nspec: {}\n", "--filename"),
+    ],
+)
+def test_a_file_of_another_form_is_usage(
+    cli: Run, cluster: MemoryCluster, tmp_path: Path, rest: str, field: str
+) -> None:
+    """With the field; nothing is created."""
+    file = tmp_path / "llama.yaml"
+    file.write_text(HEAD + rest)
+    done = cli("push", "-f", str(file), "--set", "replicas=1", "-o", "json", "--no-wait")
+    assert (done.code, cluster.changes) == (2, [])
+    assert json.loads(done.out)["error"]["field"] == field
+
+
+def test_a_date_in_a_file_is_text(cli: Run, cluster: MemoryCluster, tmp_path: Path) -> None:
+    """As it is for kubectl."""
+    file = tmp_path / "llama.yaml"
+    file.write_text(f"{HEAD}metadata: {{name: x, annotations: {{d: 2024-01-01}}}}\nspec: {{model: {{repo: a/b}}}}\n")
+    assert cli("push", "-f", str(file), "--no-wait").code == 0
+    assert pushed(cluster)["metadata"]["annotations"] == {"d": "2024-01-01"}
+    assert "2024-01-01" in cli("push", "-f", str(file), "--dry-run", "client").out

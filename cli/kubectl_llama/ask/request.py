@@ -21,7 +21,10 @@ def body(text: str, *, stream: bool) -> bytes:
         UsageError: if it is to be streamed and is no JSON object.
     """
     if not stream:
-        return text.encode()
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # of a shell's argument
+            raise UsageError("the body is not UTF-8", field="--data") from None
     try:
         fields = json.loads(text)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Flags, or a file → a LlamaDeployment. Pure: what is wrong is said before anything is asked of a cluster."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
@@ -18,6 +19,16 @@ _GPU: Final = re.compile(r"(?:(?P<product>[A-Za-z][A-Za-z0-9._-]*)(?::(?P<of>\d+
 _SECRET: Final = re.compile(
     r"(?:hf_access_token=)?(?P<name>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(?:/(?P<key>[A-Za-z0-9._-]+))?"
 )
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as Kubernetes does: a date is the text that was written."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [row for row in rows if row[0] != "tag:yaml.org,2002:timestamp"]
+    for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def label(text: str) -> str:
@@ -109,7 +120,7 @@ def of_file(text: str, where: str, *, name: str | None = None, sets: Sequence[st
         UsageError: if it holds none, or several.
     """
     try:
-        rows = [row for row in yaml.safe_load_all(text) if row is not None]
+        rows = [row for row in yaml.load_all(text, _Loader) if row is not None]
     except yaml.YAMLError as error:
         raise UsageError(f"{where} is not YAML: {error}", field="--filename") from None
     kinds = [(row.get("apiVersion"), row.get("kind")) if isinstance(row, dict) else (None, None) for row in rows]
@@ -118,6 +129,13 @@ def of_file(text: str, where: str, *, name: str | None = None, sets: Sequence[st
         fix = f"give a file with one {names.KIND} of {names.API_VERSION}; kubectl apply takes the others"
         raise UsageError(f"{where} holds {found}", fix=fix, field="--filename")
     body = cast("dict[str, Any]", rows[0])
+    for field in ("metadata", "spec"):
+        if not isinstance(body.get(field) or {}, dict):
+            raise UsageError(f"{where} has a {field} that is no object", fix=f"write fields below {field}", field=field)
+    try:
+        json.dumps(body)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where} holds what no object of Kubernetes can: {error}", field="--filename") from None
     metadata = {**(body.get("metadata") or {}), **({"name": name} if name else {})}
     if not metadata.get("name"):
         raise UsageError(f"{where} has no metadata.name", fix="give --name", field="metadata.name")
@@ -143,7 +161,7 @@ def changed(body: Object, sets: Sequence[str]) -> Object:
 
 def _value(row: str, text: str) -> object:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506  (a safe one)
     except yaml.YAMLError:
         raise UsageError(f"--set is {row!r}, whose value is not YAML", field="--set") from None
 

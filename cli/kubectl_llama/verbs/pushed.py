@@ -124,10 +124,12 @@ def read(where: str) -> str:
 
     Raises:
         NotFoundError: if it cannot be read.
+        UsageError: if it is no text.
     """
-    if where == "-":
-        return sys.stdin.read()
     try:
-        return Path(where).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f"{where} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return (sys.stdin.buffer.read() if where == "-" else Path(where).read_bytes()).decode()
+    except UnicodeDecodeError as error:
+        name = "standard input" if where == "-" else where
+        raise UsageError(f"{name} is not UTF-8, at byte {error.start}", field="--file") from None
+    except OSError as error:
+        raise NotFoundError(f"{where} cannot be read: {error.strerror or error}") from None
