@@ -1,5 +1,6 @@
 """The command: finds the verb, imports it alone, and turns errors into messages and exit codes."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -7,10 +8,12 @@ from typing import Final
 
 import click
 
-from kubectl_llama.errors import INTERRUPTED, CliError
+from kubectl_llama.errors import INTERRUPTED, CliError, UsageError
 from kubectl_llama.options import State, kubectl_flags
 
 PROGRAM: Final = "kubectl llama"
+DEBUG: Final = "KUBECTL_LLAMA_DEBUG"
+"""Set in the environment, the traceback of an error of this program itself is shown."""
 VERBS: Final[Mapping[str, str]] = {
     "push": "Serve a model, or change what is served, and wait for it.",
     "predict": "Ask a model once, and print its answer as it came; on a terminal it is indented.",
@@ -70,29 +73,62 @@ def run(args: Sequence[str], state: State | None = None) -> int:
         group.main(list(args), prog_name=PROGRAM, standalone_mode=False, obj=state)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except CliError as error:
-        report(error, state)
-        return error.exit_code
     except BrokenPipeError:  # whoever read the output has enough of it
         sys.stderr.close()
         return 0
+    except Exception as error:  # noqa: BLE001  (the last that can be done: one line, and where to see more)
+        return report(error, state.output or form_of(args))
     return 0
 
 
-def report(error: CliError, state: State) -> None:
+def report(error: Exception, form: str) -> int:
     """Say what went wrong: to people on standard error, and in the form that was asked for on standard output."""
-    if state.output in ("json", "yaml") and not error.told:
+    if isinstance(error, click.ClickException):
+        param: click.Parameter | None = getattr(error, "param", None)
+        field = getattr(error, "option_name", "") or (max(param.opts, key=len) if param is not None else "")
+        _document(CliError(error.format_message(), field=field, code=UsageError.code), form)
+        error.show()
+        return error.exit_code
+    told = error if isinstance(error, CliError) else _broken(error)
+    _document(told, form)
+    click.echo(f"error: {told}", err=True)
+    if told.fix:
+        click.echo(f"  fix: {told.fix}", err=True)
+    return told.exit_code
+
+
+def _document(error: CliError, form: str) -> None:
+    if form in ("json", "yaml") and not error.told:
         import json  # noqa: PLC0415
 
         click.echo(json.dumps(error.as_json(), indent=2))
-    click.echo(f"error: {error}", err=True)
-    if error.fix:
-        click.echo(f"  fix: {error.fix}", err=True)
+
+
+def _broken(error: Exception) -> CliError:
+    """Return what is said where this program is wrong: the kind alone, for its words may hold a secret."""
+    if os.environ.get(DEBUG):
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
+    what = f"kubectl llama itself has failed: {type(error).__name__}"
+    return CliError(what, fix=f"{DEBUG}=1 shows where", code="Internal")
+
+
+def form_of(args: Sequence[str]) -> str:
+    """Return the form that a command line asks for, though it may be wrong elsewhere and was never understood."""
+    form = ""
+    for arg, behind in zip(args, (*args[1:], ""), strict=True):
+        if arg == "--":
+            break
+        if arg in ("-o", "--output"):
+            form = behind
+        elif arg.startswith("--output="):
+            form = arg.removeprefix("--output=")
+        elif arg.startswith("-o"):
+            form = arg.removeprefix("-o").removeprefix("=")
+    return form
 
 
 def main() -> None:

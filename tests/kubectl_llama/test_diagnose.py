@@ -176,8 +176,8 @@ def test_every_secret_of_a_package_and_its_image_is_known(
 ) -> None:
     """Those that spec.package.secrets names, the one that holds the others, and those that pull its image."""
     body = a_deployment()
-    body["spec"] = {"package": {"image": "x@sha256:0", "secrets": [{"name": "a", "secretName": "package"}]}}
-    body["spec"]["podTemplate"] = {"spec": {"imagePullSecrets": [{"name": "pull"}]}}
+    package = {"image": "x@sha256:0", "secrets": [{"name": "a", "secretName": "package"}]}
+    body["spec"] = {"package": package, "podTemplate": {"spec": {"imagePullSecrets": [{"name": "pull"}]}}}
     broken.add(LLAMA, body)
     login = json.dumps({"auths": {"registry": {"username": "me", "password": "swordfish"}}})
     name = {"default": "package-secrets"}.get(place, place)

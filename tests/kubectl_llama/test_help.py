@@ -11,6 +11,7 @@ import pytest
 from kubectl_llama import main
 from kubectl_llama.options import State
 from tests.kubectl_llama.conftest import Run
+from tests.support.cli_cluster import MemoryCluster
 
 HEAVY = {"kubernetes", "rich", "pydantic", "requests", "urllib3", "yaml", "asyncio", "llama_operator", "http", "ssl"}
 
@@ -56,3 +57,46 @@ def test_a_flag_that_does_not_exist_ends_with_2_and_the_nearest(cli: Run) -> Non
 def test_completion_is_printed_for_each_shell(cli: Run, shell: str) -> None:
     """A script that asks this program."""
     assert "_KUBECTL_LLAMA_COMPLETE" in cli("completion", shell).out
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_fault_of_the_program_is_one_line_without_its_words(
+    cli: Run, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, debug: str
+) -> None:
+    """Exit code 1; the traceback, whose words may hold a secret, is for who asks for it."""
+
+    def fails(*_args: object, **_how: object) -> None:
+        raise ZeroDivisionError("sesame")
+
+    monkeypatch.setenv("KUBECTL_LLAMA_DEBUG", debug)
+    monkeypatch.setattr(cluster, "list", fails)
+    done = cli("list", "-o", "json")
+    assert (done.code, json.loads(done.out)["error"]["code"]) == (1, "Internal")
+    assert "error: kubectl llama itself has failed: ZeroDivisionError" in done.err
+    assert ("sesame" in done.err, "Traceback" in done.err) == (bool(debug), bool(debug))
+
+
+@pytest.mark.parametrize("form", [("-o", "json"), ("-ojson",), ("--output=yaml",)])
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        (("push", "--mode", "x"), "--mode"),
+        (("plan", "--gpu-hour-price", "much"), "--gpu-hour-price"),
+        (("push", "--model", "a/b", "--timeout", "soon"), "--timeout"),
+    ],
+)
+def test_usage_is_an_object_where_one_was_asked_for(
+    cli: Run, form: tuple[str, ...], args: tuple[str, ...], field: str
+) -> None:
+    """On standard output, with the flag; what is wrong may stand before -o."""
+    done = cli(*args, *form)
+    error = json.loads(done.out)["error"]
+    assert (done.code, error["code"]) == (2, "Usage")
+    assert error["message"]
+    assert error["field"] == field
+
+
+def test_a_form_behind_two_hyphens_is_none() -> None:
+    """It is an argument then."""
+    assert main.form_of(["push", "--", "-o", "json"]) == ""
+    assert main.form_of(["push", "-o"]) == ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import urllib3
@@ -112,15 +112,14 @@ class Server(ThreadingHTTPServer):
 class Answer(BaseHTTPRequestHandler):
     """What it says."""
 
-    server: Server
-
     def do_GET(self) -> None:
         """Say the same as ever."""
-        self.server.asked.append(self.headers.items())
+        server = cast("Server", self.server)
+        server.asked.append(self.headers.items())
         self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.body)))
+        self.send_header("Content-Length", str(len(server.body)))
         self.end_headers()
-        self.wfile.write(self.server.body)
+        self.wfile.write(server.body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""

@@ -1,7 +1,7 @@
 """How the cluster is found: the kubeconfig, its context, its credentials, or the account of the pod."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -21,8 +21,9 @@ def connect(flags: Mapping[str, Any]) -> KubeCluster:
     """
     settings = client.Configuration()
     file, context = flags.get("kubeconfig"), flags.get("context")
+    complaints: list[str] = []
     try:
-        with _heard() as complaints:
+        with _heard(complaints):
             config.load_kube_config(config_file=file, context=context, client_configuration=settings)
         namespace = _namespace(file, context)
     except (yaml.YAMLError, ValueError, AttributeError, KeyError) as error:
@@ -53,14 +54,13 @@ def connect(flags: Mapping[str, Any]) -> KubeCluster:
     api = client.ApiClient(settings)
     asked = flags.get("request_timeout")
     timeout = seconds(str(asked), "--request-timeout") if asked else None
-    who = {"user": str(flags.get("as_user") or ""), "groups": tuple(flags.get("as_group") or ())}
-    return KubeCluster(api, namespace, timeout, **who)
+    user, groups = str(flags.get("as_user") or ""), tuple(flags.get("as_group") or ())
+    return KubeCluster(api, namespace, timeout, user=user, groups=groups)
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _heard(said: list[str]) -> Generator[None]:
     """Collect what the client would only log: that a credential plugin gave nothing, after which it asks as nobody."""
-    said: list[str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -72,7 +72,7 @@ def _heard() -> Iterator[list[str]]:
     root, listener = logging.getLogger(), Listener()
     root.addHandler(listener)
     try:
-        yield said
+        yield
     finally:
         root.removeHandler(listener)
 
