@@ -248,7 +248,7 @@ class Supervisor:
         """A failure without a secret in it; its traceback only for who may see the package's code."""
         names = ("kind", "type", "message", "file", "line", *(("traceback",) if traceback else ()))
         found = {name: failure.get(name) for name in names}
-        for secret in self.surroundings.secret_values():
+        for secret in self.surroundings.secret_forms():
             for name, value in found.items():
                 if isinstance(value, str):
                     found[name] = value.replace(secret, "***")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Callable, Mapping, TypeVar  # noqa: UP035 - as Python 3.9 eva
 OWN = "LLAMA_PACKAGE_"  # variables of the supervisor, which the package does not see
 CONTROL_PORT = 8091
 EXCHANGES = 100  # looks at a folder that is exchanged in one moment
+LINE = 8  # characters up to which a line of a secret is no secret by itself
 T = TypeVar("T")
 
 
@@ -89,6 +91,16 @@ class Surroundings:
         """The values that stand in /secrets, the longest first: no report may hold one."""
         files = self._secrets(lambda path: path.read_text(errors="replace").strip())
         return sorted((value for _, value in files if len(value) > 3), key=len, reverse=True)
+
+    def secret_forms(self) -> list[str]:
+        """The values as a message may have them, the longest first: each whole, on one line, escaped, and its lines."""
+        forms: set[str] = set()
+        for value in self.secret_values():
+            lines = (line.strip() for line in value.splitlines())
+            for text in (value, *(line for line in lines if len(line) > LINE)):
+                written = (text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+                forms |= {*written, *(" ".join(form.split()) for form in written)}
+        return sorted((form for form in forms if len(form) > 3), key=lambda form: (len(form), form), reverse=True)
 
     def secrets_seen(self) -> list[tuple[str, tuple[int, int]]]:
         """What tells whether a secret has come or changed."""

@@ -1,7 +1,9 @@
 """The supervisor's parts that need no process: settings, files, and what is told of a process that ended."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -95,6 +97,32 @@ def test_no_secret_stands_in_what_is_told(tmp_path: Path) -> None:
     assert supervisor.clean(failure, traceback=True)["message"] == "*** is no ***"
     assert supervisor.clean(failure, traceback=True)["traceback"] == "…***…"
     assert "traceback" not in supervisor.clean(failure)
+
+
+PRIVATE: Final = '{"type": "account",\n  "private": "MIIEabcdefgh\\nü",\n  "x": 1}'
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        PRIVATE,
+        " ".join(PRIVATE.split()),
+        repr(PRIVATE),
+        json.dumps(PRIVATE),
+        json.dumps(PRIVATE, ensure_ascii=False),
+        " ".join(repr(PRIVATE).split()),
+        PRIVATE.splitlines()[1],
+        repr(PRIVATE.splitlines()[1]),
+    ],
+)
+def test_a_secret_of_several_lines_is_found_however_it_is_written(shown: str, tmp_path: Path) -> None:
+    """On one line as messages are, as Python and JSON write it, and one line of it alone."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/key").write_text(PRIVATE)
+    variables = {"LLAMA_PACKAGE_SECRETS": str(tmp_path / "secrets"), "LLAMA_PACKAGE_RUN": str(tmp_path)}
+    told = Supervisor(Surroundings.read(variables)).clean({"message": f"not {shown}", "kind": "load"})
+    assert "MIIE" not in told["message"]
+    assert "***" in told["message"]
 
 
 def test_secrets_are_read_as_a_kubelet_mounts_them(tmp_path: Path) -> None:
