@@ -46,6 +46,13 @@ class Events:
         os.set_inheritable(number, False)  # noqa: FBT003 - processes that the package starts are none of its business
         self._pipe = os.fdopen(number, "w", encoding="utf-8", buffering=1)
         self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._let_go)
+
+    def _let_go(self) -> None:
+        """Let go of the pipe in a forked process; its number stays taken, for faulthandler writes there."""
+        null, number = os.open(os.devnull, os.O_WRONLY), self._pipe.fileno()
+        os.dup2(null, number, inheritable=False)
+        os.close(null)
 
     def tell(self, event: str, **more: object) -> None:
         """Write one event; without a supervisor there is nobody to tell."""

@@ -19,6 +19,7 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 LOADED = "/v1/models/model/loaded"
 READY = "/v1/models/model"
 CRASH_LINES = 40
+DRAIN_S = 2.0  # for what a process has said before it ended; the pipe may be held by one that left its group
 STARTING, LOADING, SERVING, FAILED, ENDED = "starting", "loading", "serving", "failed", "ended"
 
 
@@ -60,7 +61,9 @@ class Server:
         )
         os.close(writing)
         self._events = os.fdopen(reading, "r", encoding="utf-8", errors="replace")
-        threading.Thread(target=self._watch, name="server's events", daemon=True).start()
+        self._watching = threading.Thread(target=self._watch, name="server's events", daemon=True)
+        self._watching.start()
+        threading.Thread(target=self._await_end, name="server's end", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -73,12 +76,22 @@ class Server:
         return self.state != ENDED
 
     def _watch(self) -> None:
-        for line in self._events:
-            if line.startswith("{"):
-                self._take(json.loads(line))
-            else:
-                self._crash = [*self._crash, line.rstrip()][-CRASH_LINES:]
-        self._ended(self._process.wait())
+        with self._events as events:
+            for line in events:
+                event = event_in(line)
+                if event is None:
+                    self._crash = [*self._crash, line.rstrip()][-CRASH_LINES:]
+                else:
+                    self._take(event)
+
+    def _await_end(self) -> None:
+        """Tell the end of the process itself: what it has started may hold the pipe open for ever."""
+        pid = self._process.pid
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        self._kill(signal.SIGKILL)  # not collected yet: the number is its own
+        code = self._process.wait()
+        self._watching.join(DRAIN_S)
+        self._ended(code)
 
     def _take(self, event: dict[str, Any]) -> None:
         name = event.pop("event")
@@ -165,6 +178,14 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def event_in(line: str) -> dict[str, Any] | None:
+    """The event in a line; None of what faulthandler wrote, or a crash has cut short."""
+    try:
+        return json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return None
 
 
 def died(code: int, crash: list[str], *, loading: bool) -> dict[str, Any]:
