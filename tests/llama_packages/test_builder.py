@@ -248,6 +248,21 @@ def test_external_data_stays_within_the_data_folder(tmp_path: Path) -> None:
         environment.fetch("http://127.0.0.1:9/x", tmp_path / "data" / ".." / "x", tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hidden@127.0.0.1:9/weights.bin?signature=hidden",
+        "http://hidden@127.0.0.1:9/weights.bin#hidden",
+        "http://user:hid den@127.0.0.1/weights.bin",
+    ],
+)
+def test_credentials_of_external_data_are_not_told(tmp_path: Path, url: str) -> None:
+    """Of its address scheme, host and path are."""
+    with pytest.raises(environment.Failure, match=r"http://127\.0\.0\.1/weights\.bin \(.*correct its url") as told:
+        environment.fetch(url, tmp_path / "x", tmp_path)
+    assert "hid" not in str(told.value)
+
+
 def test_the_second_half_needs_nothing_but_an_old_python() -> None:
     """It runs on whatever Python a package names: its grammar is that of 3.9, and it imports nothing foreign."""
     import ast  # noqa: PLC0415

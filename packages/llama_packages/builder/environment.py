@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import http.client
 import http.server
 import json
 import os
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -274,17 +276,28 @@ def fetch(url: str, path: Path, within: Path) -> None:
     if not url.lower().startswith(("http://", "https://")):
         raise Failure("PackageInvalid", "external_data has a url that is neither http nor https: correct it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown = url.partition("?")[0]
+    shown = address_of(url)
     try:
         with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(answer, file, 1024 * 1024)
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # Words of http.client repeat what they do not take, such as credentials before the host.
+        why = getattr(error, "reason", None) if isinstance(error, urllib.error.URLError) else None
         raise Failure(
             "EnvironmentFailed",
             "external_data cannot be fetched from {} ({}): correct its url, or let the pods reach it".format(
-                shown, getattr(error, "reason", error)
+                shown, why or type(error).__name__
             ),
         ) from None
+
+
+def address_of(url: str) -> str:
+    """Return what may be shown of a URL: neither credentials nor a query, which may have a signature."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "a url that is none"
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 def failure(output: str, options: argparse.Namespace) -> Failure:
