@@ -1,5 +1,6 @@
 """What of a config.yaml holds: fields that are ignored, and fields that are refused, each by name and with the fix."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,11 @@ from llama_packages.fields import FIELDS
 
 PYTHONS: Final = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 DEFAULT_PYTHON: Final = "3.13"
+_FROM_GIT: Final = re.compile(r"(^|[\s@])git\+", re.IGNORECASE)
+_NO_GIT: Final = (
+    "which has no hash to install it by, and images have no git: name a release, or put the package into an image and "
+    "name that in spec.package.image"
+)
 _RESERVED: Final = frozenset(
     {"PORT", "HOSTNAME", "HOME", "PATH", "APP_HOME", "PYTHON_EXECUTABLE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 )
@@ -93,6 +99,12 @@ def part(config: Config, name: str) -> Config:
     return cast("Config", found) if isinstance(found, Mapping) else {}
 
 
+def rows(config: Config, name: str) -> list[Any]:
+    """Return a list of a config.yaml; empty where it is unset or of another kind."""
+    found = config.get(name)
+    return cast("list[Any]", found) if isinstance(found, list) else []
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -164,6 +176,10 @@ def _kinds(config: Config) -> Iterator[tuple[str, str]]:
             yield f"base_image.{name}", f"is {part(config, 'base_image')[name]!r}, which is no text: write it in quotes"
     if str(config.get("requirements_file") or "").endswith("uv.lock"):
         yield "requirements_file", "is uv.lock: name the pyproject.toml beside it, or a requirements.txt"
+    for row in rows(config, "requirements"):
+        if _FROM_GIT.search(str(row)):
+            where = re.sub(r"//[^/@]*@", "//", str(row))  # without credentials
+            yield "requirements", f"has {where}, {_NO_GIT}"
     for name in ("requirements", "external_data"):
         if config.get(name) is not None and not isinstance(config[name], list):
             yield name, "is no list: write each on a line of its own, after a hyphen"

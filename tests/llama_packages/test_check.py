@@ -50,6 +50,8 @@ def test_a_plain_package_has_nothing_to_say() -> None:
         ({"environment_variables": {"LLAMA_X": "1"}}, "environment_variables.LLAMA_X", "another name"),
         ({"base_image": {"docker_auth": {"auth_method": "AWS_IAM"}}}, "base_image.docker_auth", "docker-registry"),
         ({"requirements": "torch"}, "requirements", "is no list"),
+        ({"requirements": ["git+https://host/a.git"]}, "requirements", "spec.package.image"),
+        ({"requirements": ["a @ git+ssh://git@host/a@main"]}, "requirements", "spec.package.image"),
         ({"base_image": "python:3.11"}, "base_image", "is no object"),
         ({"base_image": {"image": 3}}, "base_image.image", "in quotes"),
         ({"base_image": {"python_executable_path": ["x"]}}, "base_image.python_executable_path", "in quotes"),
@@ -113,3 +115,10 @@ def test_names_of_secrets_are_read_and_nothing_else_of_them() -> None:
 def test_environment_variables_are_text() -> None:
     """YAML's numbers and booleans are written as a shell would have them."""
     assert environment_of({"environment_variables": {"A": 1, "B": True, "C": None}}) == {"A": "1", "B": "true", "C": ""}
+
+
+def test_a_requirement_is_named_without_its_credentials() -> None:
+    """What is said of it stands in the status."""
+    said = refused({"requirements": ["colours", "a @ git+https://user:hidden@host/a.git"]})["requirements"]
+    assert "a @ git+https://host/a.git" in said
+    assert refused({"requirements": ["gitpython", "a @ https://host/a.whl"]}) == {}
