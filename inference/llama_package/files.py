@@ -22,7 +22,8 @@ def copy(source: Path, target: Path) -> None:
         elif entry.stat().st_size >= LARGE:
             place.symlink_to(entry.resolve())
         else:
-            shutil.copyfile(str(entry), str(place))
+            shutil.copy(str(entry), str(place))
+            place.chmod(place.stat().st_mode | 0o200)  # a layout may be read-only, what runs is changed
 
 
 def clear(folder: Path) -> None:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -182,20 +182,32 @@ def unpack_config(archive: bytes) -> dict[str, Any]:
     return read_config(files(archive, only=CONFIG)[CONFIG])
 
 
+class File(NamedTuple):
+    """A file of an archive, and whether it may be executed."""
+
+    content: bytes
+    executable: bool = False
+
+
 def files(archive: bytes, *, only: str | None = None) -> dict[str, bytes]:
-    """Return the files of an archive by their paths; of all of them, or of one.
+    """Return the content of an archive's files by their paths; of all of them, or of one.
 
     Raises:
         PackageError: it is no gzipped tar of plain files that stay within it, it is too large, or it lacks config.yaml.
     """
-    found: dict[str, bytes] = {}
+    return {name: file.content for name, file in entries(archive, only=only).items()}
+
+
+def entries(archive: bytes, *, only: str | None = None) -> dict[str, File]:
+    """Return the files of an archive by their paths, as `files` does; raises the same."""
+    found: dict[str, File] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(_unzipped(archive)), mode="r:") as tar:
             for row in tar:
                 name = _name(row)
                 if name and only in (None, name):
                     file = tar.extractfile(row)
-                    found[name] = file.read() if file else b""
+                    found[name] = File(file.read() if file else b"", bool(row.mode & 0o100))
     except PackageError:
         raise
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, ArithmeticError) as error:

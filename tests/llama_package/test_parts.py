@@ -53,6 +53,16 @@ def test_a_layout_is_copied_without_bytecode_and_large_files_are_linked(
     assert (app / "data/large").is_symlink()
 
 
+def test_a_program_in_a_layout_may_be_executed_and_changed(tmp_path: Path) -> None:
+    """Its mode is kept, though the layout may be written by nobody."""
+    program = tmp_path / "layout/app/data/program"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    program.chmod(0o555)
+    files.lay_out(tmp_path / "layout", tmp_path / "app", tmp_path / "packages")
+    assert (tmp_path / "app/data/program").stat().st_mode & 0o777 == 0o755
+
+
 def test_a_link_is_turned_without_a_moment_without_it(tmp_path: Path) -> None:
     """It names its target barely, so that it holds wherever the folder is seen."""
     for name in ("one", "two"):

@@ -164,3 +164,11 @@ def test_a_sparse_file_is_refused() -> None:
     row.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.size": str(2**50), "GNU.sparse.map": f"{2**50},0"}
     with pytest.raises(archive.PackageError, match="no plain file"):
         archive.files(tar(named("config.yaml"), row))
+
+
+def test_what_may_be_executed_stays_so(tmp_path: Path) -> None:
+    """A package may bring a program."""
+    folder = package(tmp_path)
+    (folder / "model" / "model.py").chmod(0o755)
+    found = archive.entries(archive.pack(folder))
+    assert [name for name, file in found.items() if file.executable] == ["model/model.py"]

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pytest
 
+from llama_packages import archive
 from llama_packages.builder import environment
 from llama_packages.fields import FIELDS
 from tests.llama_packages.conftest import Builder
@@ -121,6 +122,19 @@ def test_a_package_lies_as_in_truss_own_image(laid_out: Callable[..., Path]) -> 
     assert "fastapi" in requirements
     assert "hf_real" not in (app / "config.yaml").read_text()
     assert json.loads((work / "plan.json").read_text())["requirements"] == ["requirements.txt"]
+
+
+def test_a_program_in_a_package_may_be_executed(builder: Builder, tmp_path: Path) -> None:
+    """From the archive to the layout."""
+    for name, content in {"config.yaml": "python_version: py311\n", "model/model.py": MODEL, "data/run": ""}.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(content)
+    (tmp_path / "mine/data/run").chmod(0o755)
+    (tmp_path / "package.tgz").write_bytes(archive.pack(tmp_path / "mine"))
+    builder.lay_out(tmp_path / "package.tgz", tmp_path / "work")
+    app = tmp_path / "work/layout/app"
+    assert (app / "data/run").stat().st_mode & 0o777 == 0o755
+    assert (app / "model/model.py").stat().st_mode & 0o111 == 0
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,11 @@ def lay_out(package: Path, work: Path, *, uv: Path) -> None:
 def _laid_out(package: Path, work: Path) -> dict[str, Any]:
     source = work / SOURCE
     if package.is_file():
-        for name, content in archive.files(package.read_bytes()).items():
+        for name, file in archive.entries(package.read_bytes()).items():
             path = source / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            path.write_bytes(file.content)
+            path.chmod(0o755 if file.executable else 0o644)
     else:
         shutil.copytree(package, source, ignore=_IGNORED)
     config = source / archive.CONFIG
