@@ -58,7 +58,7 @@ class Verbs(click.Group):
 @click.version_option(package_name="kubectl-llama", prog_name=PROGRAM)
 @kubectl_flags
 def group() -> None:
-    r"""Llama models on your own Kubernetes.
+    """Llama models on your own Kubernetes.
 
     \b
     kubectl llama push --model meta-llama/Llama-2-70b-chat-hf

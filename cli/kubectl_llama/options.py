@@ -46,7 +46,11 @@ _KUBECTL: Final = (
     _flag("--kubeconfig", metavar="FILE", help="The kubeconfig; else KUBECONFIG, else ~/.kube/config."),
     _flag("--as", "as_user", metavar="USER", help="Act as this user."),
     _flag("--as-group", metavar="GROUP", multiple=True, help="Act as a member of this group; may be repeated."),
-    _flag("--request-timeout", metavar="TIME", help="How long one request to the API server may take, such as 30s."),
+    _flag(
+        "--request-timeout",
+        metavar="TIME",
+        help="How long one request to the API server may take, such as 30s; 60s if left out, 0 for no limit.",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from kubectl_llama import main
 from kubectl_llama.options import State
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster
+from tools.kubectl_reference import markdown
 
 HEAVY = {"kubernetes", "rich", "pydantic", "requests", "urllib3", "yaml", "asyncio", "llama_operator", "http", "ssl"}
 
@@ -100,3 +101,25 @@ def test_a_form_behind_two_hyphens_is_none() -> None:
     """It is an argument then."""
     assert main.form_of(["push", "--", "-o", "json"]) == ""
     assert main.form_of(["push", "-o"]) == ""
+
+
+@pytest.mark.parametrize("verb", ["", "push", "predict", "plan", "import-truss", "completion"])
+def test_examples_stand_on_lines_of_their_own(cli: Run, verb: str) -> None:
+    """Without the mark that keeps them from being wrapped."""
+    said = cli(*filter(None, (verb, "--help"))).out
+    assert "\\b" not in said
+    assert "\b" not in said
+    examples = [row.strip() for row in said.splitlines() if row.startswith(("  kubectl llama", "  source "))]
+    assert examples
+    assert all(row.count("kubectl llama") == 1 for row in examples)
+    page = markdown()
+    assert "\\b" not in page
+    assert "\b" not in page
+
+
+def test_a_verb_for_packages_shows_no_flag_that_it_refuses(cli: Run) -> None:
+    """--model and -f are for push and plan."""
+    said = cli("import-truss", "--help").out
+    assert not {"-f,", "--model", "--revision"} & set(said.split())
+    assert "--python" in said
+    assert "--model" in cli("push", "--help").out

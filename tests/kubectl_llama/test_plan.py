@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from kubectl_llama.edge.kinds import CONFIG_MAP, DEPLOYMENT, NODE, POD, SECRET, SERVICE, STORAGE_CLASS
+from kubectl_llama.edge.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, NODE, POD, SECRET, SERVICE, STORAGE_CLASS, Kind
+from kubectl_llama.edge.kube import Object
+from kubectl_llama.errors import ClusterError
+from llama_operator.names import API_VERSION, KIND
 from tests.kubectl_llama.conftest import Run
 from tests.support.cli_cluster import MemoryCluster
 
@@ -215,3 +218,24 @@ def test_a_packages_secrets_room_and_code_are_looked_at(cli: Run, offered: Memor
     assert "warning: model/model.py:3 reads the secret other" in done.err
     offered.add(SECRET, {"metadata": {"name": "package-secrets", "namespace": "default"}, "data": {"mine": "eA=="}})
     assert cli("plan", str(tmp_path)).code == 0
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_volume_that_may_not_be_read_holds_no_plan_up(
+    cli: Run, offered: MemoryCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: bool
+) -> None:
+    """It may be there; one that surely is not is refused."""
+    get = offered.get
+
+    def guarded(kind: Kind, name: str, namespace: str | None = None) -> Object | None:
+        if kind == CLAIM and not allowed:
+            raise ClusterError("may not get persistentvolumeclaims", code="Forbidden")
+        return get(kind, name, namespace)
+
+    monkeypatch.setattr(offered, "get", guarded)
+    file = tmp_path / "llama.yaml"
+    model = {"source": "pvc", "repo": "org/seventy", "claim": {"name": "models"}}
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "x"}, "spec": {"model": model}}
+    file.write_text(json.dumps(body))
+    done = cli("plan", "-f", str(file), "-o", "json")
+    assert done.code == (4 if allowed else 0), done.err

@@ -321,3 +321,20 @@ def test_a_date_in_a_file_is_text(cli: Run, cluster: MemoryCluster, tmp_path: Pa
     assert cli("push", "-f", str(file), "--no-wait").code == 0
     assert pushed(cluster)["metadata"]["annotations"] == {"d": "2024-01-01"}
     assert "2024-01-01" in cli("push", "-f", str(file), "--dry-run", "client").out
+
+
+@pytest.mark.parametrize("where", ["client", "server"])
+def test_a_dry_run_prints_the_name_alone_where_that_is_asked_for(cli: Run, where: str) -> None:
+    """As kubectl apply --dry-run does."""
+    done = cli(*MODEL, "--dry-run", where, "-o", "name")
+    assert (done.code, done.out) == (0, "llamadeployment.llama-operator.dev/llama-2-70b-chat-hf\n")
+
+
+def test_a_files_namespace_counts_unless_one_is_named(cli: Run, cluster: MemoryCluster, tmp_path: Path) -> None:
+    """As with kubectl; the context's is for files that name none."""
+    file = tmp_path / "llama.yaml"
+    file.write_text(yaml.safe_dump(a_deployment(namespace="theirs")))
+    done = cli("push", "-f", str(file), "--no-wait")
+    assert done.code == 0
+    assert pushed(cluster)["metadata"]["namespace"] == "theirs"
+    assert "-n theirs" in done.err

@@ -10,7 +10,7 @@ from kubectl_llama.errors import UsageError
 @click.command()
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(shell: str) -> None:
-    r"""Print what makes a shell complete names, for kubectl-llama.
+    """Print what makes a shell complete names, for kubectl-llama.
 
     For `kubectl llama` itself nothing is needed but kubectl's own completion: it asks kubectl_complete-llama, which is
     installed beside this command.

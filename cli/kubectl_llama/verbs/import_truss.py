@@ -9,14 +9,14 @@ from kubectl_llama import options
 from kubectl_llama.ask import package, resource
 from kubectl_llama.edge import terminal
 from kubectl_llama.errors import UsageError
-from kubectl_llama.verbs.pushed import pushed, pushed_flags
+from kubectl_llama.verbs.pushed import pushed, pushed_flags_of_a_package
 
 
 @click.command()
-@pushed_flags
+@pushed_flags_of_a_package
 @options.kubectl_flags
 def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
-    r"""Print the manifests that stand for a package: its ConfigMap and its LlamaDeployment.
+    """Print the manifests that stand for a package: its ConfigMap and its LlamaDeployment.
 
     No cluster is needed, but for the namespace where -n does not say it.
 

@@ -24,6 +24,7 @@ from kubectl_llama.edge.kinds import (
     QUOTA,
     SECRET,
     STORAGE_CLASS,
+    Kind,
 )
 from kubectl_llama.edge.kube import Object
 from kubectl_llama.errors import ClusterError, NotFoundError
@@ -49,7 +50,7 @@ _RUNNING: Final = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 @options.output_flag("json", "yaml")
 @options.kubectl_flags
 def command(*, gpu_hour_price: float | None, hub: bool, **given: Any) -> None:  # noqa: ANN401  (click's own values)
-    r"""Say what a push would create, and whether this cluster can hold it.
+    """Say what a push would create, and whether this cluster can hold it.
 
     The objects, the checks of preflight with the GPU memory and its numbers, whether there is room now, later or never,
     and what an hour costs. Nothing is created. Exits with 4 when a push would be refused.
@@ -140,7 +141,7 @@ def _survey(question: Question, model: HubAnswer) -> Survey:
     quotas = _if_allowed(lambda: cluster.list(QUOTA, place))
     ranges = _if_allowed(lambda: cluster.list(LIMIT_RANGE, place))
     classes = _if_allowed(lambda: cluster.list(STORAGE_CLASS))
-    absent = [name for name in question.pull_secrets if _is_absent(name)]
+    absent = [name for name in question.pull_secrets if _is_absent(SECRET, name)]
     return Survey(
         model=model,
         nodes=offers,
@@ -148,15 +149,14 @@ def _survey(question: Question, model: HubAnswer) -> Survey:
         limit_ranges=None if ranges is None else tuple(ranges),
         storage_classes=None if classes is None else {row["metadata"]["name"]: _is_default(row) for row in classes},
         absent_secrets=frozenset(absent),
-        volume_there=question.volume is None or cluster.get(CLAIM, question.volume, place) is not None,
+        volume_there=question.volume is None or not _is_absent(CLAIM, question.volume),
     )
 
 
-def _is_absent(name: str) -> bool:
-    try:
-        return options.cluster().get(SECRET, name, options.namespace()) is None
-    except ClusterError:
-        return False
+def _is_absent(kind: Kind, name: str) -> bool:
+    """Whether there surely is no such object; what may not be read may be there."""
+    found = _if_allowed(lambda: (options.cluster().get(kind, name, options.namespace()),))
+    return found == (None,)
 
 
 def _is_default(row: Object) -> bool:

@@ -36,7 +36,7 @@ from kubectl_llama.view.events import Events
 @click.option("--published", is_flag=True, hidden=True)
 @options.kubectl_flags
 def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
-    r"""Ask a model once, and print its answer as it came; on a terminal it is indented.
+    """Ask a model once, and print its answer as it came; on a terminal it is indented.
 
     Without NAME: the one that config.yaml of this folder names, else the only one of the namespace. Without -d and -f
     the body is read from standard input. Exits with 5 when the model answers an error.

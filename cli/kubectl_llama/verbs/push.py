@@ -44,7 +44,7 @@ _SILENT_SECONDS: Final = 15.0
 @options.output_flag("json", "yaml", "name")
 @options.kubectl_flags
 def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
-    r"""Serve a model, or change what is served, and wait for it.
+    """Serve a model, or change what is served, and wait for it.
 
     \b
     kubectl llama push --model HuggingFaceTB/SmolLM2-135M-Instruct --gpu 0
@@ -59,7 +59,7 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     for fault in found.faults:
         terminal.say(f"warning: {fault}")
     if given["dry_run"] == "client":
-        return terminal.document(wanted, _form(("yaml", "json"), "yaml"))
+        return _print_tried(wanted)
     cluster = options.cluster()
     wanted = resource.placed(wanted, options.namespace())
     if given["diff"]:
@@ -68,7 +68,7 @@ def command(**given: Any) -> None:  # noqa: ANN401  (click's own values)
     if given["dry_run"] == "server" or found.package is not None:
         tried = _apply(cluster, wanted, dry_run=True, force=given["force_conflicts"])
         if given["dry_run"] == "server":
-            return terminal.document(tried, _form(("yaml", "json"), "yaml"))
+            return _print_tried(tried)
     if found.package is not None:
         cluster.apply(CONFIG_MAP, package.config_map(found.package, wanted))
     applied = _apply(cluster, wanted, dry_run=False, force=given["force_conflicts"])
@@ -110,9 +110,13 @@ def _apply(cluster: Cluster, wanted: Object, *, dry_run: bool, force: bool) -> O
     return cluster.patch(LLAMA, name, place, {"spec": {"rollout": {"rollbackTo": None}}})
 
 
-def _form(forms: tuple[str, ...], usual: str) -> str:
-    asked = options.state().output
-    return asked if asked in forms else usual
+def _print_tried(body: Object) -> None:
+    form = options.state().output
+    terminal.result(_named(body)) if form == "name" else terminal.document(body, form or "yaml")
+
+
+def _named(body: Object) -> str:
+    return f"llamadeployment.llama-operator.dev/{body['metadata']['name']}"
 
 
 def _show_difference(cluster: Cluster, wanted: Object, *, force: bool) -> None:
@@ -179,7 +183,7 @@ def _print(body: Object, pack: Package | None, *, waited: bool) -> None:
         shown["ignored"] = [{"field": row.field, "why": row.words} for row in pack.ignored]
     name, place = shown["name"], f" -n {shown['namespace']}"
     if form == "name":
-        terminal.result(f"llamadeployment.llama-operator.dev/{name}")
+        terminal.result(_named(body))
     elif form:
         terminal.document(shown, form)
     if waited:

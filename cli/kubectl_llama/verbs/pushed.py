@@ -31,7 +31,12 @@ _FLAGS: Final = (
     ),
     click.option("--python", metavar="VERSION", help="Python of a package, such as 3.11; else as config.yaml says."),
     click.option("--index-url", metavar="URL", help="Package index for the requirements of a package."),
-    click.option("--image", metavar="REF@DIGEST", help="Image that was built of the package, in place of its files."),
+    click.option(
+        "--image",
+        metavar="REF@DIGEST",
+        help="Image of the package, built from what `truss image build-context` writes and pushed to a registry, in "
+        "place of the folder's files; for system_packages and build_commands. docs/packages.md tells more.",
+    ),
     click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="A field of the spec; may be repeated."),
 )
 
@@ -40,6 +45,16 @@ def pushed_flags(command: options.Command) -> options.Command:
     """Give a command the flags that say what is pushed."""
     for flag in reversed(_FLAGS):
         command = flag(command)
+    return command
+
+
+def pushed_flags_of_a_package(command: options.Command) -> options.Command:
+    """Give a command the same, and show those alone that are for a package."""
+    command = pushed_flags(command)
+    flags: list[click.Parameter] = getattr(command, "__click_params__", [])
+    for flag in flags:
+        if isinstance(flag, click.Option) and flag.name in ("filename", "model", "revision"):
+            flag.hidden = True
     return command
 
 
@@ -93,7 +108,10 @@ def pushed(given: Mapping[str, Any]) -> Pushed:
         )
     _only_of(given, ("revision", "gpu", "secrets"), "--model and packages, write it in the file or use --set")
     where = str(given["filename"])
-    return Pushed(resource.of_file(read(where), where, name=given["name"], sets=given["sets"]))
+    body = resource.of_file(read(where), where, name=given["name"], sets=given["sets"])
+    if written := body["metadata"].get("namespace"):
+        options.state().flags.setdefault("namespace", written)  # as kubectl has it: the file's, unless -n is there
+    return Pushed(body)
 
 
 def _of_package(folder: Path, given: Mapping[str, Any]) -> Pushed:
