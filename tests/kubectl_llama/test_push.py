@@ -338,3 +338,11 @@ def test_a_files_namespace_counts_unless_one_is_named(cli: Run, cluster: MemoryC
     assert done.code == 0
     assert pushed(cluster)["metadata"]["namespace"] == "theirs"
     assert "-n theirs" in done.err
+
+
+def test_a_file_that_is_no_text_is_usage(cli: Run, tmp_path: Path) -> None:
+    """With the flag that named it."""
+    file = tmp_path / "llama.yaml"
+    file.write_bytes(b"\xff\xfe")
+    done = cli("push", "-f", str(file), "-o", "json")
+    assert (done.code, json.loads(done.out)["error"]["field"]) == (2, "--filename")

@@ -73,7 +73,7 @@ def _text(given: Mapping[str, Any]) -> str:
         return str(given["data"])
     if given["file"] is None and sys.stdin.isatty():
         raise UsageError("there is nothing to ask", fix="""give -d '{"prompt": "…"}', or -f FILE""", field="--data")
-    return read(given["file"] or "-")
+    return read(given["file"] or "-", "--file")
 
 
 def _name(given: Mapping[str, Any]) -> str:

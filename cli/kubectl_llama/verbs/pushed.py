@@ -137,7 +137,7 @@ def _only_of(given: Mapping[str, Any], flags: tuple[str, ...], of: str) -> None:
         raise UsageError(f"{' and '.join(wrong)} is for {of}", field=wrong[0])
 
 
-def read(where: str) -> str:
+def read(where: str, flag: str = "--filename") -> str:
     """Return the text of a file; `-` is standard input.
 
     Raises:
@@ -148,6 +148,6 @@ def read(where: str) -> str:
         return (sys.stdin.buffer.read() if where == "-" else Path(where).read_bytes()).decode()
     except UnicodeDecodeError as error:
         name = "standard input" if where == "-" else where
-        raise UsageError(f"{name} is not UTF-8, at byte {error.start}", field="--file") from None
+        raise UsageError(f"{name} is not UTF-8, at byte {error.start}", field=flag) from None
     except OSError as error:
         raise NotFoundError(f"{where} cannot be read: {error.strerror or error}") from None
