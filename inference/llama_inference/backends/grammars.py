@@ -6,6 +6,8 @@ or expression can stall the server or take its memory.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from llama_inference.values import Generation, Structure, StructureKind
 KEPT: Final = 32
 # White space between the parts of JSON: enough to be laid out, too little to go on for ever.
 JSON_OPTIONS: Final = {"whitespace_flexible": True, "whitespace_pattern": r"[ \n\r\t]{0,12}"}
+STACK: Final = 256 << 20  # bytes, of addresses alone: what of it is not used takes no memory
 LIMITS: Final = LLParserLimits(initial_lexer_fuel=500_000, step_lexer_fuel=100_000, max_lexer_states=50_000)
 
 
@@ -27,7 +30,8 @@ class Grammars:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._kept: OrderedDict[Structure, LLMatcher] = OrderedDict()
-        self._compiling = threading.Lock()
+        self._compiling = threading.Lock()  # for seconds
+        self._looking = threading.Lock()  # for a moment, also while another compiles
 
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar.
@@ -44,13 +48,29 @@ class Grammars:
             return None
         if isinstance(generation.grammar, LLMatcher):
             return generation.grammar
+        if (found := self._found(structure)) is not None:
+            return found
         with self._compiling:
-            if structure not in self._kept:
-                self._kept[structure] = self._compile(structure)
-            self._kept.move_to_end(structure)
+            found = self._found(structure)  # another may have compiled it meanwhile
+            return found if found is not None else self._keep(structure, _deep(lambda: self._compile(structure)))
+
+    def known(self, generation: Generation) -> bool:
+        """Whether `of` answers at once; from any thread, and without waiting for what is compiled."""
+        structure = generation.structure
+        return structure is None or isinstance(generation.grammar, LLMatcher) or self._found(structure) is not None
+
+    def _found(self, structure: Structure) -> LLMatcher | None:
+        with self._looking:
+            if structure in self._kept:
+                self._kept.move_to_end(structure)
+            return self._kept.get(structure)
+
+    def _keep(self, structure: Structure, matcher: LLMatcher) -> LLMatcher:
+        with self._looking:
+            self._kept[structure] = matcher
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-            return self._kept[structure]
+        return matcher
 
     def _compile(self, structure: Structure) -> LLMatcher:
         try:
@@ -65,6 +85,21 @@ class Grammars:
         if first.is_error():
             raise _refusal(structure, first.get_error())
         return matcher
+
+
+def _deep(work: Callable[[], LLMatcher]) -> LLMatcher:
+    """Do it on a thread with a stack for the deepest grammar of the allowed size: llguidance follows it by recursion.
+
+    The size is a setting of the whole process: a thread that begins at the same moment gets the larger one as well.
+    """
+    before = threading.stack_size(STACK)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="grammar")
+    try:
+        future = pool.submit(work)
+    finally:
+        threading.stack_size(before)
+        pool.shutdown(wait=False)
+    return future.result()
 
 
 def _grammar(structure: Structure) -> str:

@@ -1,7 +1,7 @@
 """What a request may hold its output to, under the names of OpenAI and vLLM: JSON, a schema, a choice, a grammar.
 
 Each kind turns its value into a `Structure`, or None where it asks for plain text. Whether a schema or expression can
-be compiled is for the backend to say; here its form and its size are checked.
+be compiled is for the backend to say; here its form, its size and what it would cost are checked.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Final
 
 from llama_inference.errors import InvalidRequestError
 from llama_inference.protocol.kinds import Kind
+from llama_inference.protocol.structure_costs import check_grammar, check_schema
 from llama_inference.values import Json, Structure, StructureKind
 
 MOST_TEXT: Final = 1 << 16  # characters of a schema, an expression or a grammar
@@ -48,6 +49,7 @@ def schema(value: Json, param: str, *, lenient: bool = False) -> Structure:
             raise _refused(param, f"must be a JSON schema, and is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise _refused(param, "must be a JSON schema: an object")
+    check_schema(value, param)
     text = _text(json.dumps(value, ensure_ascii=False), param)  # the order of properties is that of the output
     return Structure(kind=StructureKind.JSON_SCHEMA, text=text, param=param, lenient=lenient)
 
@@ -57,7 +59,9 @@ def _regex(value: Json, param: str) -> Structure:
 
 
 def _grammar(value: Json, param: str) -> Structure:
-    return Structure(kind=StructureKind.GRAMMAR, text=_text(value, param), param=param)
+    text = _text(value, param)
+    check_grammar(text, param)
+    return Structure(kind=StructureKind.GRAMMAR, text=text, param=param)
 
 
 def _choice(value: Json, param: str) -> Structure:

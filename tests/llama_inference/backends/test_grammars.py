@@ -22,6 +22,18 @@ HOSTILE: dict[str, tuple[str, Any]] = {
     "intersecting patterns": ("guided_json", {"type": "string", "pattern": "(.*a.{50}){20}", "minLength": 5000}),
     "a deep schema": ("guided_json", json.loads('{"items":' * 200 + "{}" + "}" * 200)),
     "a wide schema": ("guided_json", {"type": "object", "properties": {f"p{n}": {} for n in range(3000)}}),
+    "a long way of references": (
+        "guided_json",
+        {
+            "$ref": "#/$defs/0",
+            "$defs": {str(n): {"anyOf": [{"$ref": f"#/$defs/{n + 1}"}]} for n in range(1350)}
+            | {"1350": {"type": "null"}},
+        },
+    ),
+    "a long way of rules": (
+        "guided_grammar",
+        "start: a0\n" + "\n".join(f"a{n}: a{n + 1}" for n in range(498)) + '\na498: "a"',
+    ),
     "references in a circle": ("guided_json", {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}),
     "an ambiguous grammar": ("guided_grammar", 'start: x\nx: x x | "a" | "aa" |'),
 }

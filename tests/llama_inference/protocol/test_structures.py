@@ -63,3 +63,47 @@ def test_a_deployment_has_no_default_of_it() -> None:
     """What an output is held to is a request's own."""
     with pytest.raises(ConfigurationError):
         Limits.parse({"guided_regex": "a"}, {})
+
+
+def _chain(rules: int, *, terminals: bool = False, sign: str = ":") -> str:
+    name = "A" if terminals else "a"
+    return "\n".join([f"start{sign} {name}1", *(f"{name}{n}{sign} {name}{n + 1}" for n in range(1, rules))])
+
+
+@pytest.mark.parametrize("field", ["guided_grammar", "structured_outputs.grammar"])
+@pytest.mark.parametrize("chain", [_chain(501), _chain(501, terminals=True), _chain(501, sign=" ::=")])
+def test_a_grammar_of_many_rules_is_refused(field: str, chain: str) -> None:
+    """Rules and terminals alike, Lark's and GBNF, by the name of the field; the schemas in it do not count."""
+    name, _, inner = field.partition(".")
+    with pytest.raises(InvalidRequestError, match="at most 500 rules") as caught:
+        check_asked(name, {inner: chain} if inner else chain)
+    assert caught.value.param == field
+    check_asked("guided_grammar", _chain(499) + "\nj: %json {" + ",\n".join(f'"x{n}": 1' for n in range(501)) + "}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("guided_json", {"properties": {"x": {"multipleOf": 99991}}}, "guided_json.properties.x.multipleOf"),
+        ("guided_json", '{"items": {"multipleOf": 10.007}}', "guided_json.items.multipleOf"),
+        ("guided_json", {"anyOf": [{"multipleOf": 101}, {"multipleOf": 103}]}, "guided_json.anyOf[0].multipleOf"),
+        ("structured_outputs", {"json": {"multipleOf": 99991}}, "structured_outputs.json.multipleOf"),
+        (
+            "response_format",
+            {"type": "json_schema", "json_schema": {"schema": {"multipleOf": 99991}}},
+            "response_format.json_schema.schema.multipleOf",
+        ),
+        ("guided_grammar", 'start: %json {"\\u006dultipleOf": 99991}', "guided_grammar.%json.multipleOf"),
+    ],
+)
+def test_multiples_of_too_much_are_refused(name: str, value: Any, path: str) -> None:
+    """Alone or together, scaled by their decimals, in schemas and in those within grammars."""
+    with pytest.raises(InvalidRequestError, match="multipleOf") as caught:
+        check_asked(name, value)
+    assert caught.value.param == path
+
+
+def test_multiples_of_little_are_taken() -> None:
+    """As of cents, of quarters of an hour, of a million; and a property of that name is none."""
+    multiples: list[Any] = [0.01, 15, 1_000_000, 1e-9, {"type": "string"}]
+    check_asked("guided_json", {"prefixItems": [{"multipleOf": each} for each in multiples]})
