@@ -105,6 +105,14 @@ def rows(config: Config, name: str) -> list[Any]:
     return cast("list[Any]", found) if isinstance(found, list) else []
 
 
+def from_git(requirement: str) -> str | None:
+    """Return why a requirement from git cannot be installed; None of any other, and of a comment."""
+    said = requirement.partition(" #")[0].strip()
+    if said.startswith("#") or not _FROM_GIT.search(said):
+        return None
+    return f"has {re.sub(r'//[^/@]*@', '//', said)}, {_NO_GIT}"  # without credentials
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -177,9 +185,8 @@ def _kinds(config: Config) -> Iterator[tuple[str, str]]:
     if str(config.get("requirements_file") or "").endswith("uv.lock"):
         yield "requirements_file", "is uv.lock: name the pyproject.toml beside it, or a requirements.txt"
     for row in rows(config, "requirements"):
-        if _FROM_GIT.search(str(row)):
-            where = re.sub(r"//[^/@]*@", "//", str(row))  # without credentials
-            yield "requirements", f"has {where}, {_NO_GIT}"
+        if words := from_git(str(row)):
+            yield "requirements", words
     for name in ("requirements", "external_data"):
         if config.get(name) is not None and not isinstance(config[name], list):
             yield name, "is no list: write each on a line of its own, after a hyphen"

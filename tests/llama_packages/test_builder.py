@@ -143,6 +143,11 @@ def test_a_program_in_a_package_may_be_executed(builder: Builder, tmp_path: Path
         ({"runtime": {"predict_concurrency": 0}}, {}, "predict_concurrency"),
         ({"model_class_filename": "none.py"}, {}, "model/none.py"),
         ({"requirements_file": "missing.txt"}, {}, "missing.txt"),
+        (
+            {"requirements_file": "own.txt"},
+            {"model/model.py": MODEL, "own.txt": "# git+x\na @ git+https://host/a\n"},
+            r"own\.txt has a @ git\+https://host/a,.*spec\.package\.image",
+        ),
         ({"resources": {"cpu": "many"}}, {}, "truss does not take the package"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from llama_packages import archive
 from llama_packages.builder import environment
-from llama_packages.check import check
+from llama_packages.check import check, from_git
 
 SOURCE, CONTEXT, LAYOUT = "source", "context", "layout"
 _IGNORED: Final = shutil.ignore_patterns("__pycache__", ".git")
@@ -124,6 +124,10 @@ def _requirements(context: Path, config: dict[str, Any]) -> list[str]:
             raise archive.PackageError(
                 f"the package has no {named}, which requirements_file names: add it, or correct it"
             )
+        if found[-1] != name:
+            for line in (context / found[-1]).read_text(errors="replace").splitlines():
+                if words := from_git(line):
+                    raise archive.PackageError(f"{named} {words}")
     return found
 
 
