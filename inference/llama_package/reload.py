@@ -93,8 +93,7 @@ class Reloads:
     def _beside(self, environment: dict[str, str]) -> dict[str, Any] | None:
         former = self._supervisor.current
         server = self._supervisor.new_server(environment)
-        server.settled.wait()
-        if server.state != SERVING:
+        if not self._supervisor.settles(server):
             server.stop(1.0)
             return server.failure
         self._supervisor.adopt(server)
@@ -113,8 +112,7 @@ class Reloads:
                 former.stop(GRACE_S)
             server = self._supervisor.new_server(environment)
             self._supervisor.adopt(server)
-            server.settled.wait()
-            if server.state == SERVING:
+            if self._supervisor.settles(server):
                 return None
             server.stop(1.0)
             return server.failure

@@ -216,6 +216,18 @@ def place_of(crash: list[str]) -> tuple[str | None, int | None]:
     return None, None
 
 
+def reap_orphans(own: set[int]) -> None:
+    """Collect ended processes whose parents have gone: as the container's first process this one inherits them."""
+    while os.getpid() == 1:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in own:
+            return
+        os.waitpid(found.si_pid, 0)
+
+
 def say(message: str, **fields: object) -> None:
     """One line of the supervisor's own log, in JSON as the server's are."""
     line = {"asctime": time.strftime("%Y-%m-%d %H:%M:%S"), "levelname": "INFO", "message": message, **fields}

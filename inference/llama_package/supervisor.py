@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import sys
@@ -19,12 +18,13 @@ from types import FrameType
 from typing import Any, Generator  # noqa: UP035 - as Python 3.9 evaluates aliases
 
 from llama_package import files
-from llama_package.server import ENDED, FAILED, READY, SERVING, STARTING, Server, say
+from llama_package.server import ENDED, FAILED, READY, SERVING, STARTING, Server, reap_orphans, say
 from llama_package.surroundings import Surroundings, from_process
 
 TICK_S = 0.2
 LAST_SECONDS = 5.0  # for what runs when the pod ends: the server in front has answered all its callers by then
 STEADY_S = 60.0  # a server that served so long begins anew with the waits
+THRESHOLD = "runtime.health_checks.startup_threshold_seconds"
 MENDED_BY_TIME = ("load", "secret")
 
 
@@ -182,10 +182,26 @@ class Supervisor:
     def _judge_slowness(self, server: Server, now: float) -> None:
         longest = self._health_checks(server).get("startup_threshold_seconds")
         if longest and now - server.began > longest:
-            message = f"load was not done within the {longest} s of runtime.health_checks.startup_threshold_seconds"
-            server.failure = {"kind": "load", "type": "TimeoutError", "message": message}
-            server.state = FAILED
-            server.settled.set()
+            self._give_up(server, f"the {longest} s of {THRESHOLD}")
+
+    @staticmethod
+    def _give_up(server: Server, limit: str) -> None:
+        """Take a server that still loads for one that failed to."""
+        message = f"load was not done within {limit}"
+        server.failure = {"kind": "load", "type": "TimeoutError", "message": message}
+        server.state = FAILED
+        server.settled.set()
+
+    def settles(self, server: Server) -> bool:
+        """Wait until a changed package's server serves or does not, for no longer than it may load."""
+        while not server.settled.wait(TICK_S):
+            longest = self._health_checks(server).get("startup_threshold_seconds")
+            if time.monotonic() - server.began > (longest or self.surroundings.longest_load):
+                with self.lock:
+                    if not server.settled.is_set():
+                        limit = f"the {longest} s of" if longest else f"{self.surroundings.longest_load:g} s, set"
+                        self._give_up(server, f"{limit} {THRESHOLD}")
+        return server.state == SERVING
 
     @staticmethod
     def _health_checks(server: Server) -> dict[str, Any]:
@@ -253,18 +269,6 @@ class Supervisor:
                 if isinstance(value, str):
                     found[name] = value.replace(secret, "***")
         return found
-
-
-def reap_orphans(own: set[int]) -> None:
-    """Collect ended processes whose parents have gone: as the container's first process this one inherits them."""
-    while os.getpid() == 1:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None or found.si_pid in own:
-            return
-        os.waitpid(found.si_pid, 0)
 
 
 def main() -> None:

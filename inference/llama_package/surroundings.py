@@ -27,6 +27,7 @@ class Surroundings:
         secrets: a file for each secret.
         digest: what runs first, as the operator names it.
         control_port: of this pod's loopback; only with `development`.
+        longest_load: seconds that changed code may take to load where its config.yaml does not say.
     """
 
     python: str
@@ -42,6 +43,7 @@ class Surroundings:
     longest_wait: float = 300.0
     health_every: float = 5.0
     drain_seconds: float = 600.0
+    longest_load: float = 1800.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -68,6 +70,7 @@ class Surroundings:
             longest_wait=float(own("LONGEST_WAIT", "300")),
             health_every=float(own("HEALTH_EVERY", "5")),
             drain_seconds=float(own("DRAIN_SECONDS", "600")),
+            longest_load=float(own("LONGEST_LOAD", "1800")),
             environment={
                 "PYTHONUNBUFFERED": "1",
                 # Two versions of a file within one second, of equal length, are one to Python's cached bytecode.

@@ -23,9 +23,9 @@ MODEL: Final = (PACKAGES / "reload/model/model.py").read_text()
 class Watched(Pod):
     """A pod in development, and its door for changes."""
 
-    def __init__(self, *, development: bool = True) -> None:
+    def __init__(self, *, development: bool = True, **variables: str) -> None:
         self.door = free_port()
-        variables = {"LLAMA_PACKAGE_CONTROL_PORT": str(self.door)}
+        variables["LLAMA_PACKAGE_CONTROL_PORT"] = str(self.door)
         super().__init__("reload", container={"variables": variables, "development": development})
 
     def control(self, method: str, path: str, content: Any = None) -> Any:
@@ -242,3 +242,16 @@ def test_a_hot_change_that_is_refused_leaves_every_method_as_it_was(watched: Wat
     bad = good.replace("return 71", "return 72").replace("def predict(self, request)", "def predict(self, a, b)")
     assert watched.patch("refused", code(bad), way="hot")["error"]["exception"] == "ModelDefinitionError"
     assert watched.ask()["version"] == 71
+
+
+@pytest.mark.parametrize("way", ["beside", "restart"])
+def test_a_change_whose_load_never_ends_is_given_up(way: Way) -> None:
+    """The last good code serves on, and the next change is made."""
+    with Watched(LLAMA_PACKAGE_LONGEST_LOAD="20") as pod:
+        pod.ready()
+        hangs = version(80).replace("self.loads += 1", "import threading; threading.Event().wait()")
+        error = pod.patch("hangs", code(hangs), way=way)["error"]
+        assert "runtime.health_checks.startup_threshold_seconds" in error["msg"]
+        pod.ready()
+        assert pod.ask()["version"] == 1
+        assert pod.patch("good", code(version(81)), way=way)["hash"] == "good"
