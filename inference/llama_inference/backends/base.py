@@ -116,6 +116,10 @@ class Checks(Protocol):
 class Prepares(Protocol):
     """A backend that has work to do for what outputs are held to, which need not hold up others."""
 
+    def prepared(self, generation: Generation) -> bool:
+        """Whether `prepare` returns at once, as of what has been asked before; from any thread, at once."""
+        ...
+
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar; from any thread, and it may take seconds.
 

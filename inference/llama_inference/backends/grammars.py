@@ -54,8 +54,8 @@ class Grammars:
             found = self._found(structure)  # another may have compiled it meanwhile
             return found if found is not None else self._keep(structure, _deep(lambda: self._compile(structure)))
 
-    def known(self, generation: Generation) -> bool:
-        """Whether `of` answers at once; from any thread, and without waiting for what is compiled."""
+    def prepared(self, generation: Generation) -> bool:
+        """Whether `of` answers at once; it waits for nothing, also while another is compiled."""
         structure = generation.structure
         return structure is None or isinstance(generation.grammar, LLMatcher) or self._found(structure) is not None
 

@@ -171,6 +171,10 @@ class NativeBackend:
         """Return the jobs of a request that `covers`; raises as `plan_jobs` does."""
         return plan_jobs(generation, self._model, self.vocabulary, self._exclusive.grammars)
 
+    def prepared(self, generation: Generation) -> bool:
+        """Whether its grammar is known; see `backends.base.Prepares`."""
+        return self._exclusive.grammars.prepared(generation)
+
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar; see `backends.base.Prepares`."""
         return self._exclusive.grammars.prepare(generation)

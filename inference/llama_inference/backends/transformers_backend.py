@@ -63,6 +63,10 @@ class TransformersBackend:
         """Return the prompt for a chat, by the model's own template."""
         return self._tokens.render(messages, **how)
 
+    def prepared(self, generation: Generation) -> bool:
+        """Whether its grammar is known; see `backends.base.Prepares`."""
+        return self.grammars.prepared(generation)
+
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar; see `backends.base.Prepares`."""
         return self.grammars.prepare(generation)

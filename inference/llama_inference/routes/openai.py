@@ -87,7 +87,7 @@ async def respond(request: Request, serving: Serving, endpoint: Endpoint) -> Res
     check_model(wire, serving.name)
     asked = parse(wire, endpoint, backend.info, serving.limits)
     prompts = await asyncio.to_thread(encode, asked, backend)
-    generation = await work.prepared(serving, backend, plan(asked, prompts))
+    generation = await work.prepared(request, serving, backend, plan(asked, prompts), deadline)
     serving.open()  # the drain may have begun while the prompt was read
     ticket = serving.lane.submit(generation, arrived=arrived, deadline=deadline, caller=work.caller(request))
     head = Head(

@@ -71,7 +71,8 @@ async def respond(request: Request, serving: Serving) -> Response:
     backend = serving.open()
     asked = predict.parse(predict.decode(await request.body()), backend.info, serving.limits)
     prompts = await asyncio.to_thread(predict.encode, asked, backend)
-    generation = await work.prepared(serving, backend, predict.plan(asked, prompts, backend.info))
+    planned = predict.plan(asked, prompts, backend.info)
+    generation = await work.prepared(request, serving, backend, planned, deadline)
     serving.open()  # the drain may have begun while the prompt was read
     ticket = serving.lane.submit(generation, arrived=arrived, deadline=deadline, caller=work.caller(request))
     run = _Run(serving, backend, asked, ticket)

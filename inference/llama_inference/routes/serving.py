@@ -1,12 +1,12 @@
 """What the routes share: the parts of a running server, handed to each router by `app`."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from llama_inference.backends.base import Backend
 from llama_inference.engine.progress import Progress
 from llama_inference.errors import UnavailableError
 from llama_inference.protocol.limits import Limits
+from llama_inference.routes.preparing import Preparing
 from llama_inference.scheduler.lane import Lane
 from llama_inference.scheduler.lifecycle import Lifecycle
 from llama_inference.values import Json
@@ -25,7 +25,7 @@ class Serving:
     limits: Limits
     lane: Lane
     backend: Backend | None = None
-    preparing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one grammar at a time
+    preparing: Preparing = field(default_factory=Preparing)
 
     @property
     def live(self) -> bool:

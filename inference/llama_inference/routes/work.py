@@ -75,24 +75,34 @@ def check_content_type(request: Request) -> None:
         raise UnsupportedMediaTypeError(message, param="Content-Type")
 
 
-async def prepared(serving: Serving, backend: Backend, generation: Generation) -> Generation:
+async def prepared(
+    request: Request, serving: Serving, backend: Backend, generation: Generation, deadline: float | None
+) -> Generation:
     """Have the backend say whether it can run a request at all, and compile what its output is held to.
 
-    That is done beside the engine, one at a time. It takes seconds of a processor, so nothing is compiled for a request
-    that the queue has no room for; whether it has still any when this is done is for `lane.submit` to say.
+    That is done beside the engine, one at a time; what has been compiled before waits for nobody. It takes seconds of a
+    processor, so nothing is compiled for a request that the queue has no room for, and no more wait for it than may
+    queue; whether there is room when this is done is for `lane.submit` to say.
 
     Raises:
         InvalidRequestError: it cannot be computed here, or not be compiled.
         QueueFullError: there is no room.
+        DeadlineError: the deadline passed.
+        AbandonedError: the caller hung up.
     """
     if isinstance(backend, Checks):
         backend.check(generation)
     if generation.structure is None or not isinstance(backend, Prepares):
         return generation
     serving.lane.check(generation)
-    async with serving.preparing:
-        serving.lane.check(generation)  # others have come in while this one waited for its turn
+    if backend.prepared(generation):
         return await asyncio.to_thread(backend.prepare, generation)
+    serving.lane.check_beside(serving.preparing.asking)
+
+    def check() -> None:
+        serving.lane.check(generation)  # others have come in while this one waited for its turn
+
+    return await serving.preparing.prepare(request, backend, generation, check=check, deadline=deadline)
 
 
 async def outcome(request: Request, ticket: Ticket) -> Outcome:

@@ -71,13 +71,21 @@ class Lane:
         """Refuse a generation that there is no room for now, before anything is done for it. Raises as `submit`."""
         widths = [ticket.generation.rows for ticket in (*self._running, *self._waiting)]
         if not admits(widths, width=generation.rows, rows=self._rows, max_queue=self._max_queue):
-            raise self._full()
+            raise self._full(len(self._waiting))
 
-    def _full(self) -> QueueFullError:
+    def check_beside(self, asking: int) -> None:
+        """Refuse one more where that many are being made ready to queue: one, and as many behind it as may queue.
+
+        Raises as `submit`.
+        """
+        if asking > self._max_queue:
+            raise self._full(asking - 1)
+
+    def _full(self, waiting: int) -> QueueFullError:
         begun = [ticket.started for ticket in self._running if ticket.started is not None]
         since = max(self._last_end, min(begun)) if begun else time.monotonic()
         seconds = self._rate.next_place_in(time.monotonic() - since)
-        message = f"{len(self._waiting)} requests wait already: try again in {seconds} s, or on another replica"
+        message = f"{waiting} requests wait already: try again in {seconds} s, or on another replica"
         return QueueFullError(message, retry_after=seconds)
 
     @property

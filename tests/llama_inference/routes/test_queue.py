@@ -1,7 +1,9 @@
 """The queue as callers meet it over HTTP: full, too late, given up."""
 
 import json
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +143,81 @@ def test_a_request_that_fails_in_the_engine_harms_no_other(paced: Paced) -> None
     assert (status, code) == (500, "internal_error")
     assert "details" not in message
     assert served.predict(SHORT).status_code == 200
+
+
+class Compiling(BatchingMock):
+    """A mock that compiles what it is asked to hold to until it is let on, and knows `known`."""
+
+    def __init__(self) -> None:
+        super().__init__(Pace(), rows=1)
+        self.info = replace(self.info, backend="native")  # the mock is asked for no structures
+        self.begun = 0
+        self.go_on = threading.Event()
+
+    def prepared(self, generation: Generation) -> bool:
+        """Whether it is known."""
+        return generation.structure is not None and generation.structure.text == "known"
+
+    def prepare(self, generation: Generation) -> Generation:
+        """Compile."""
+        if not self.prepared(generation):
+            self.begun += 1
+            assert self.go_on.wait(30)
+        return replace(generation, structure=None)
+
+
+@pytest.fixture
+def compiling() -> Iterator[tuple[Served, Compiling]]:
+    """A server that compiles for one request already, with one place in its queue."""
+    backend = Compiling()
+    with serve(lambda _progress, _metrics: backend, max_queue=1) as served:
+        first = served.ready().ask({**SHORT, "guided_regex": "first"})
+        eventually(lambda: backend.begun == 1)
+        try:
+            yield served, backend
+        finally:
+            backend.go_on.set()
+        assert first.response().status_code == 200
+        assert served.predict({**SHORT, "guided_regex": "another"}).status_code == 200
+
+
+def asking(served: Served, number: int) -> None:
+    """Wait until that many requests compile or wait for it."""
+    eventually(lambda: served.server.serving.preparing.asking == number)
+
+
+def test_what_has_been_compiled_waits_for_no_compilation(compiling: tuple[Served, Compiling]) -> None:
+    """It is answered while another compiles."""
+    served, _ = compiling
+    assert served.predict({**SHORT, "guided_regex": "known"}).status_code == 200
+
+
+def test_as_many_wait_for_a_compilation_as_may_queue(compiling: tuple[Served, Compiling]) -> None:
+    """One more is a 429, as of a full queue."""
+    served, backend = compiling
+    waits = served.ask({**SHORT, "guided_regex": "second"})
+    asking(served, 2)
+    assert errors(served.predict({**SHORT, "guided_regex": "third"}))[:2] == (429, "queue_full")
+    backend.go_on.set()
+    assert waits.response().status_code == 200
+
+
+def test_a_deadline_passes_while_another_compiles(compiling: tuple[Served, Compiling]) -> None:
+    """It is a 504, and nothing is compiled for it."""
+    served, backend = compiling
+    late = served.predict({**SHORT, "guided_regex": "second"}, x_request_timeout="0.05")
+    assert errors(late)[:2] == (504, "deadline_exceeded")
+    asking(served, 1)
+    assert backend.begun == 1
+
+
+def test_a_caller_that_hangs_up_while_another_compiles_is_let_go(compiling: tuple[Served, Compiling]) -> None:
+    """Its place is free at once, and nothing is compiled for it."""
+    served, backend = compiling
+    with served.connection({**SHORT, "guided_regex": "second"}):
+        asking(served, 2)
+    asking(served, 1)
+    assert backend.begun == 1
 
 
 def test_what_can_never_run_is_refused_before_it_waits(paced: tuple[Served, PacedBackend]) -> None:
