@@ -15,6 +15,7 @@ from llama_inference.logs import request_id
 from llama_inference.protocol.openai import answers, documents
 from llama_inference.protocol.openai.answers import Head
 from llama_inference.protocol.openai.fields import Endpoint
+from llama_inference.protocol.openai.inputs import Prompt
 from llama_inference.protocol.openai.request import OpenAIRequest, check_model, encode, parse, plan
 from llama_inference.protocol.predict import decode
 from llama_inference.routes import work
@@ -113,9 +114,10 @@ class _Run:
         self._ticket = ticket
         self._head = head
         self._vocabulary = backend.vocabulary
-        self._pieces = Pieces(backend.vocabulary, ticket.generation, asked.cut)
+        self._pieces = Pieces(backend.vocabulary, ticket.generation, asked.cut, after=asked.cut_after)
         self._logprobs = Logprobs(backend.vocabulary, ticket.generation, head.endpoint)
         self._begun: set[int] = set()
+        self._fronts: dict[Prompt, str] = {}
         self._told = 0  # tokens of the output so far
 
     def _usage(self, completion: int) -> dict[str, Json]:
@@ -126,7 +128,11 @@ class _Run:
         if not self._asked.echo:
             return ""
         prompt = self._asked.prompts[index // (self._ticket.generation.sequences * self._asked.copies)]
-        return prompt if isinstance(prompt, str) else front_of(self._vocabulary, prompt)
+        if isinstance(prompt, str):
+            return prompt
+        if prompt not in self._fronts:  # asked for at each step
+            self._fronts[prompt] = front_of(self._vocabulary, prompt)
+        return self._fronts[prompt]
 
     def answer(self, outcome: Outcome) -> dict[str, Json]:
         """Return the body of the whole answer."""

@@ -15,11 +15,15 @@ from llama_inference.values import Generation, Outcome, Step
 class Pieces:
     """All texts of one generation."""
 
-    def __init__(self, vocabulary: Vocabulary, generation: Generation, cut: Seq[str] = ()) -> None:
-        """`cut` are the stop strings that a text ends in front of; they begin in the output."""
+    def __init__(
+        self, vocabulary: Vocabulary, generation: Generation, cut: Seq[str] = (), *, after: bool = False
+    ) -> None:
+        """`cut` are the stop strings that a text ends in front of, or right `after`; they begin in the output."""
         stops = StopStrings(cut, vocabulary, begin_in_prompt=False) if cut else None
         self._texts = [
-            _Text(vocabulary, prompt) if stops is None else _CutText(vocabulary, prompt, stops)
+            _Text(vocabulary, prompt)
+            if stops is None
+            else _CutText(vocabulary, prompt, stops, kept=cut if after else ())
             for prompt in generation.prompts
             for _ in range(generation.sequences)
         ]
@@ -50,10 +54,11 @@ class _Text:
 
 
 class _CutText(_Text):
-    """A text that ends in front of a stop string; what may still become one is held back."""
+    """A text that ends in front of a stop string, or behind one of `kept`; what may still become one is held back."""
 
-    def __init__(self, vocabulary: Vocabulary, prompt: Seq[int], stops: StopStrings) -> None:
+    def __init__(self, vocabulary: Vocabulary, prompt: Seq[int], stops: StopStrings, *, kept: Seq[str]) -> None:
         super().__init__(vocabulary, prompt)
+        self._kept = kept
         self._stops = stops
         self._progress = stops.begin(prompt)
         self._held = ""
@@ -67,9 +72,16 @@ class _CutText(_Text):
         self._held += super().push((token,))
         self._progress = self._stops.take(self._progress, token)
         taken = self._progress.taken
-        piece = self._held[: len(self._held) - (self._stops.undecided(self._progress) if taken is None else taken)]
-        self._held = "" if taken is not None else self._held[len(piece) :]
-        return piece
+        place = len(self._held) - (self._stops.undecided(self._progress) if taken is None else taken)
+        piece, self._held = self._held[:place], self._held[place:]
+        if taken is None:
+            return piece
+        return piece + self._first(self._held, self._kept) if self._kept else piece
+
+    @staticmethod
+    def _first(text: str, strings: Seq[str]) -> str:
+        """The stop string that was complete first; all of the text where a part of one is not seen."""
+        return min((each for each in strings if text.startswith(each)), key=len, default=text)
 
     def finish(self) -> str:
         return "" if self._progress.taken is not None else self._held + super().finish()

@@ -8,6 +8,7 @@ import pytest
 
 from llama_inference.backends.mock import TEXT
 from llama_inference.errors import UnavailableError
+from llama_inference.text import decoding
 from tests.llama_inference.harness import PacedBackend, Served
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
@@ -159,6 +160,20 @@ def test_the_prompt_alone_is_echoed(served: Served) -> None:
     *pieces, done = chunks(served, "/v1/completions", body)
     assert "".join(piece["choices"][0]["text"] for piece in pieces) == "abcd"
     assert done is None
+
+
+def test_a_prompt_of_tokens_is_decoded_once_for_a_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps there are: its text stands in front of the first."""
+    decoded: list[Any] = []
+
+    def front_of(vocabulary: Any, prompt: Any) -> str:
+        decoded.append(prompt)
+        return decoding.front_of(vocabulary, prompt)
+
+    monkeypatch.setattr("llama_inference.routes.openai.front_of", front_of)
+    *pieces, _ = chunks(served, "/v1/completions", {**COMPLETION, "prompt": list(b"abc"), "echo": True, "n": 2})
+    assert pieces[0]["choices"][0]["text"].startswith("abc")
+    assert len(decoded) == 1
 
 
 def test_choices_without_drawing_are_equal(served: Served) -> None:

@@ -126,6 +126,20 @@ WORDS = st.text("ab<s>好", max_size=12)
 STOPS = st.lists(st.text("ab<s>好", min_size=1, max_size=3), min_size=1, max_size=3)
 
 
+def test_a_stop_string_that_is_left_in_is_the_end_of_the_text() -> None:
+    """What its last token holds behind it is no output, and one that began in the prompt ends nothing."""
+    tokens = (b"xE", b"N", b"Dtail", b"more")
+
+    class Words(Bytes):
+        def literal(self, token: int) -> bytes:
+            return tokens[token]
+
+    generation = Generation(prompts=((0, 1),), max_tokens=99, stop_strings=("END",), stops_begin_in_prompt=False)
+    pieces = Pieces(Words(), generation, cut=["END"], after=True)
+    assert [pieces.push(Step(0, (token,))) for token in (2, 0, 1, 2, 3)] == ["Dtail", "x", "", "END", ""]
+    assert pieces.finish() == [""]
+
+
 @given(WORDS, STOPS, st.data())
 def test_pieces_are_cut_where_the_work_ends(text: str, stops: list[str], data: st.DataObject) -> None:
     """However the tokens are grouped: nothing of a stop string is handed on, and nothing in front of it is lost."""

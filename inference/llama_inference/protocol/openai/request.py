@@ -35,7 +35,8 @@ class OpenAIRequest:
         include_usage: whether the last chunk counts tokens.
         continuous_usage: whether each chunk counts those so far.
         echo: whether the prompt stands in front of the output.
-        cut: stop strings that are no part of the output; our own `stop_strings` are.
+        cut: stop strings that a text ends with, and begin in the output; our own `stop_strings` may begin before it.
+        cut_after: whether a text ends behind them rather than in front of them.
     """
 
     prompts: tuple[Prompt, ...] = ()
@@ -49,6 +50,7 @@ class OpenAIRequest:
     continuous_usage: bool = False
     echo: bool = False
     cut: tuple[str, ...] = ()
+    cut_after: bool = False
     copies: int = 1
     special: bool = True
     template: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -114,7 +116,8 @@ def parse(wire: Mapping[str, Json], endpoint: Endpoint, model: ModelInfo, limits
         include_usage=given.get("stream_options", {}).get("include_usage", False),
         continuous_usage=given.get("stream_options", {}).get("continuous_usage_stats", False),
         echo=given.get("echo", False),
-        cut=() if given.get("include_stop_str_in_output") else tuple(given.get("stop", ())),
+        cut=tuple(given.get("stop", ())),
+        cut_after=given.get("include_stop_str_in_output", False),
         copies=copies,
         special=given.get("add_special_tokens", not chat),
         template=inputs.template(given, wire) if chat else {},
@@ -211,6 +214,7 @@ def _check_room(request: OpenAIRequest, tokens: int) -> None:
     limit = f"This model's maximum context length is {room} tokens"  # OpenAI's words, which clients look for
     if tokens + 1 > room:
         message = f"{limit}, prompt and output together, and {source} has {tokens}: shorten it"
+        message += " (max_tokens 0 reads a prompt by computing one token)" if output == 0 else ""
         raise InvalidRequestError(message, code="context_length_exceeded", param=source)
     name = request.max_output_given
     if name is not None and output is not None and tokens + output > room:

@@ -102,6 +102,8 @@ def test_no_room_for_what_is_asked_names_the_largest_bound_that_works() -> None:
     with pytest.raises(InvalidRequestError, match="and messages has 100: shorten it") as caught:
         planned(chat(), 100)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    with pytest.raises(InvalidRequestError, match="max_tokens 0 reads a prompt by computing one token"):
+        planned(completion(max_tokens=0, echo=True), 100)
 
 
 def test_fields_have_their_names_here() -> None:
@@ -221,7 +223,8 @@ def test_vllms_names_are_known() -> None:
     assert planned(completion(stop_token_ids=[3, 4])).parameters["eos_token_id"] == [7, 3, 4]
     assert planned(completion(stop_token_ids=[3], ignore_eos=True)).parameters["eos_token_id"] == [3]
     kept = completion(stop=["END"], include_stop_str_in_output=True)
-    assert (kept.cut, planned(kept).stop_strings) == ((), ("END",))
+    assert (kept.cut, kept.cut_after, planned(kept).stop_strings) == (("END",), True, ("END",))
+    assert planned(kept).stops_begin_in_prompt is False
 
 
 def test_a_refusal_names_the_field_as_it_was_written() -> None:
