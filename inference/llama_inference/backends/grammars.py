@@ -33,6 +33,11 @@ class Grammars:
         self._compiling = threading.Lock()  # for seconds
         self._looking = threading.Lock()  # for a moment, also while another compiles
 
+    @property
+    def eos(self) -> int:
+        """The tokenizer's end token, which grammars allow where they may end."""
+        return self._tokens.grammars.eos_token
+
     def prepare(self, generation: Generation) -> Generation:
         """Return the request with its grammar.
 

@@ -84,6 +84,8 @@ def plan_jobs(
                 logprobs=generation.logprobs,
                 prompt_logprobs=generation.prompt_logprobs,
                 grammar=grammar,
+                eos=None if grammars is None or grammar is None else grammars.eos,
+                plain_ends=frozenset(token for token in sampling.ends if not vocabulary.hidden(token)),
             )
             index = number * generation.sequences + sequence
             most = len(prompt) + room * spec.width

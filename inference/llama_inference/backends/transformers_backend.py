@@ -96,9 +96,11 @@ class TransformersBackend:
             for number, prompt in enumerate(generation.prompts):
                 torch.manual_seed((seed + number) % 2**63)
                 left = None if generation.max_time is None else generation.max_time - (time.monotonic() - began)
-                watch = self._watch(generation, control, number, left)
+                guided = self._guided(generation, prompt)
+                watch = self._watch(generation, control, number, left, guided)
                 results += [
-                    scored(self._model, generation, prompt, each) for each in self._one(generation, prompt, watch)
+                    scored(self._model, generation, prompt, each)
+                    for each in self._one(generation, prompt, watch, guided)
                 ]
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -112,7 +114,9 @@ class TransformersBackend:
             raise refusal("transformers refuses this combination of parameters", error) from error
         return results
 
-    def _watch(self, generation: Generation, control: Control, number: int, left: float | None) -> Watch:
+    def _watch(
+        self, generation: Generation, control: Control, number: int, left: float | None, guided: GuidedScores | None
+    ) -> Watch:
         return Watch(
             control,
             prompt=generation.prompts[number],
@@ -122,9 +126,12 @@ class TransformersBackend:
             ends=_ids(generation.parameters.get("eos_token_id")),
             stops=stops_of(generation, self.vocabulary),
             seconds=left,
+            guided=guided,
         )
 
-    def _one(self, generation: Generation, prompt: tuple[int, ...], watch: Watch) -> list[Sequence]:
+    def _one(
+        self, generation: Generation, prompt: tuple[int, ...], watch: Watch, guided: GuidedScores | None
+    ) -> list[Sequence]:
         given = {name: value for name, value in generation.parameters.items() if name not in OPENAI and value != []}
         config = GenerationConfig(
             **given,
@@ -142,7 +149,7 @@ class TransformersBackend:
                 attention_mask=torch.ones_like(inputs),
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*_penalties(generation, len(prompt)), *self._guided(generation, prompt, config), FiniteScores()]
+                    [*_penalties(generation, len(prompt)), *([] if guided is None else [guided]), FiniteScores()]
                 ),
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
@@ -151,11 +158,17 @@ class TransformersBackend:
             self._sequence(row, length, watch) for row, length in zip(rows, _lengths(output, rows, watch), strict=True)
         ]
 
-    def _guided(self, generation: Generation, prompt: tuple[int, ...], config: GenerationConfig) -> list[GuidedScores]:
+    def _guided(self, generation: Generation, prompt: tuple[int, ...]) -> GuidedScores | None:
         grammar = self.grammars.of(generation)
         if grammar is None:
-            return []
-        return [GuidedScores(grammar, len(prompt), tuple(sorted(_ids(config.eos_token_id))))]
+            return None
+        ends = tuple(sorted(_ids(generation.parameters.get("eos_token_id"))))
+        beams = generation.parameters.get("num_beams", 1)
+        if beams > 1 and not ends:
+            message = f"num_beams is {beams}, but beams that are held to a grammar need an end token: set it to 1"
+            raise InvalidRequestError(message, param="num_beams")
+        plain = frozenset(token for token in ends if not self.vocabulary.hidden(token))
+        return GuidedScores(grammar, len(prompt), ends, eos=self.grammars.eos, plain=plain)
 
     def _sequence(self, row: list[int], length: int, watch: Watch) -> Sequence:
         tokens = tuple(row[:length])

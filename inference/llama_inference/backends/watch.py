@@ -7,6 +7,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from llama_inference.backends.base import Control
+from llama_inference.backends.guiding import GuidedScores
 from llama_inference.text.stops import StopScan, StopStrings
 from llama_inference.values import Step
 
@@ -28,6 +29,7 @@ class Watch(StoppingCriteria):
         ends: frozenset[int],
         stops: StopStrings | None,
         seconds: float | None,
+        guided: GuidedScores | None = None,
     ) -> None:
         """`rows` is 0 for a beam search, whose rows are not final until the end."""
         self._control = control
@@ -38,6 +40,8 @@ class Watch(StoppingCriteria):
         self._streamed = streamed
         self._ends = ends
         self._stops = stops
+        self._guided = guided
+        self._outputs: list[tuple[int, ...]] = [()] * rows
         self._scans = [StopScan(stops, prompt) for _ in range(rows)]
         self._until = None if seconds is None else time.monotonic() + seconds
         self.timed_out = False
@@ -67,9 +71,11 @@ class Watch(StoppingCriteria):
                 continue  # what transformers appends to an ended row is padding
             place = self._scans[row].place(tokens)
             steps.append(Step(self._first_index + row, tuple(tokens[:place])))
-            if place is not None or not self._ends.isdisjoint(tokens):
+            self._outputs[row] += steps[-1].token_ids
+            whole = self._guided is not None and self._guided.over(self._outputs[row])
+            if whole or place is not None or not self._ends.isdisjoint(tokens):
                 self.lengths[row] = self._seen - len(self._prompt) + len(steps[-1].token_ids)
-                done[row] = place is not None
+                done[row] = whole or place is not None
         return done, steps
 
     def _searched(self, input_ids: torch.Tensor) -> list[bool]:
@@ -85,8 +91,9 @@ class Watch(StoppingCriteria):
         return self._stops.take(self._stops.begin(self._prompt, output[:-1]), output[-1]).taken is not None
 
     def ended(self, tokens: tuple[int, ...]) -> bool:
-        """Whether an output ends with an end token or a stop string."""
-        return bool(tokens) and (tokens[-1] in self._ends or self._completes(tokens))
+        """Whether an output ends with an end token or a stop string, or as its grammar does."""
+        whole = self._guided is not None and self._guided.over(tokens)
+        return bool(tokens) and (whole or tokens[-1] in self._ends or self._completes(tokens))
 
 
 class CountedPenalties(LogitsProcessor):

@@ -225,6 +225,20 @@ def test_a_parameter_within_its_bounds_is_never_the_servers_fault(
     assert tiny.predict({"prompt": PROMPT, "max_new_tokens": 12, **GREEDY}).status_code == 200
 
 
+def test_a_choice_without_an_end_token_ends_when_it_is_whole(tiny: Served) -> None:
+    """Each row where its own does, while the others go on."""
+    options = ["a", "b c", "d e f", "g h i j", "k l m n o"]
+    (model,) = tiny.client.get("/v1/models").json()["data"]
+    body = {"model": model["id"], "prompt": PROMPT, "guided_choice": options, "ignore_eos": True}
+    drawn = {"temperature": 2, "top_k": -1, "n": 8, "seed": 1, "max_tokens": 60}
+    answer = tiny.client.post("/v1/completions", json={**body, **drawn})
+    assert answer.status_code == 200, answer.text
+    found = {(choice["text"], choice["finish_reason"]) for choice in answer.json()["choices"]}
+    assert len(found) > 1
+    assert found <= {(text, "stop") for text in options}
+    assert tiny.client.post("/v1/completions", json={**body, "num_beams": 3}).json()["error"]["param"] == "num_beams"
+
+
 def test_scores_that_leave_no_token_are_answered_400(tiny: Served) -> None:
     """On a GPU they would end the device's context, and every other request with it."""
     status, _, _, message = errors(tiny.predict({"prompt": PROMPT, **SAMPLED, "suppress_tokens": list(range(392))}))

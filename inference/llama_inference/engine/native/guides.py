@@ -19,15 +19,26 @@ SHIFTS: Final = torch.arange(8, dtype=torch.uint8)
 class Guide:
     """Where one output stands in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, ends: tuple[int, ...]) -> None:
-        """`matcher` stands at the beginning, and stays there: it is copied."""
+    def __init__(
+        self, matcher: LLMatcher, ends: tuple[int, ...], *, eos: int | None = None, plain: frozenset[int] = frozenset()
+    ) -> None:
+        """`matcher` stands at the beginning, and stays there: it is copied.
+
+        Args:
+            matcher: the grammar.
+            ends: the end tokens of the request.
+            eos: the end token that llguidance knows of, and allows wherever the grammar may end.
+            plain: those of `ends` that are text as any other, which the grammar itself forbids or allows.
+        """
         self._matcher = matcher.deep_copy()
         self._ends = ends
+        self._eos = eos
+        self._plain = plain
         self._lost = False
 
     def fork(self) -> "Guide":
         """Return a guide that stands at the same place."""
-        other = Guide(self._matcher, self._ends)
+        other = Guide(self._matcher, self._ends, eos=self._eos, plain=self._plain)
         other._lost = self._lost
         return other
 
@@ -52,14 +63,22 @@ class Guide:
         return None if self._lost or self._matcher.is_stopped() else self._matcher
 
     @property
+    def leads_on(self) -> bool:
+        """Whether any token may follow: not without an end token where nothing but one could."""
+        return self.matcher is not None or bool(self.ends)
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """The end tokens, where they may follow now."""
         return self._ends if self._lost or self._matcher.is_accepting() else ()
 
     @property
     def not_yet(self) -> tuple[int, ...]:
-        """The end tokens, where they may not follow yet."""
-        return () if self._lost or self._matcher.is_accepting() else self._ends
+        """The end tokens where they may not follow yet, and one that ends nothing because the request ignores it."""
+        ignored = () if self._eos is None or self._eos in self._ends else (self._eos,)
+        if self._lost or self._matcher.is_accepting():
+            return ignored
+        return (*(token for token in self._ends if token not in self._plain), *ignored)
 
 
 class Masks:

@@ -33,6 +33,8 @@ class JobSpec:
         clock: of the request, which its jobs share; it starts with the first step of the first.
         logprobs, prompt_logprobs: as in `values.Generation`.
         grammar: what the output is held to, at its beginning.
+        eos: the end token that the grammar knows of, see `Guide`.
+        plain_ends: end tokens that are text as any other.
     """
 
     prompt: tuple[int, ...]
@@ -45,11 +47,17 @@ class JobSpec:
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     grammar: LLMatcher | None = None
+    eos: int | None = None
+    plain_ends: frozenset[int] = frozenset()
 
     @property
     def guide(self) -> Guide | None:
         """A guide at the beginning of the grammar, where there is one."""
-        return None if self.grammar is None else Guide(self.grammar, self.sampling.ends)
+        return (
+            None
+            if self.grammar is None
+            else Guide(self.grammar, self.sampling.ends, eos=self.eos, plain=self.plain_ends)
+        )
 
     @property
     def width(self) -> int:

@@ -124,6 +124,29 @@ def test_a_choice_is_drawn_in_the_models_proportions(tiny: Bench) -> None:
     assert [text(tiny, tokens) for (tokens,) in tiny.tokens(requests[:20])] == answers[:20]
 
 
+def test_an_end_token_that_is_ignored_ends_no_open_grammar(tiny: Bench) -> None:
+    """Where the grammar may end at each token: the output goes on to its room."""
+    letters = Structure(kind=StructureKind.REGEX, text="[a-z]*", param="guided_regex")
+    bias = [[[1], 100.0]]
+    request = held(a_request(a_prompt(9), new=12, eos_token_id=[], sequence_bias=bias), letters)
+    ((answer,),) = tiny.run([request])
+    assert (answer.finish_reason, len(answer.token_ids)) == (FinishReason.LENGTH, 12)
+    assert 1 not in answer.token_ids
+
+
+def test_an_end_token_that_is_text_is_the_grammars_to_allow(tiny: Bench) -> None:
+    """It ends the output where it comes, also within what is not whole."""
+    (quote,) = tiny.tokenizer('"', add_special_tokens=False)["input_ids"]
+    only = Structure(kind=StructureKind.GRAMMAR, text='start: "a" "b"', param="guided_grammar")
+    (a,) = tiny.tokenizer("a", add_special_tokens=False)["input_ids"]
+    bias = [[[a], 50.0]]
+    ((answer,), (other,)) = tiny.run(
+        [held(a_request(a_prompt(9), new=9, eos_token_id=[1, end], sequence_bias=bias), only) for end in (a, quote)]
+    )
+    assert (answer.finish_reason, answer.token_ids) == (FinishReason.STOP, (a,))
+    assert text(tiny, other.token_ids) == "ab"
+
+
 def test_a_grammar_without_room_is_told(tiny: Bench) -> None:
     """The output is a beginning of what was asked for, and its reason is the length."""
     (answer,) = tiny.run([held(a_request(a_prompt(9), new=3))])
