@@ -98,7 +98,7 @@ def test_an_upgrade_restarts_no_pod(everywhere: None, start: Start, space: Names
     """Another process with another default image looks at everything and writes nothing."""
     process = start(LEASE_NAME="upgrade").reaches("leading")
     space.apply(a_llama())
-    space.condition("llama", "PodsScheduled", "False Unschedulable")
+    space.condition("llama", "PodsScheduled", "False NoMatchingNode")
     process.stop()
     before, asked = versions(space), len(api.requests)
     assert any(name.startswith("pod ") for name in before)

@@ -60,19 +60,18 @@ def test_a_llamadeployment_gets_its_objects(space: Namespace) -> None:
 def test_the_status_and_its_columns_say_how_it_is(space: Namespace) -> None:
     """`kubectl get` shows one line, `kubectl describe` the story."""
     space.apply(a_llama())
-    row = space.condition("llama", "PodsScheduled", "False Unschedulable")
-    assert "node affinity/selector" in row["message"]
-    assert "see spec.scheduling" in row["message"]
-    space.condition("llama", "Degraded", "True Unschedulable")
+    row = space.condition("llama", "PodsScheduled", "False NoMatchingNode")
+    assert "spec.scheduling" in row["message"]
+    space.condition("llama", "Degraded", "True NoMatchingNode")
     head, line = space.run("get", LLAMA, "llama").splitlines()
     assert head.split() == ["NAME", "MODEL", "ENGINE", "READY", "PHASE", "ETA", "AGE"]
     assert line.split()[:5] == ["llama", "org/tiny", "native", "0/1", "Pending"]
     wide = space.run("get", LLAMA, "llama", "-o", "wide")
     assert f"http://llama.{space.name}.svc/predict" in wide
-    told = eventually("the story is told", lambda: _told(space, "Unschedulable"))
+    told = eventually("the story is told", lambda: _told(space, "NoMatchingNode"))
     assert "Applied" in told
     assert "applied ServiceAccount llama, PersistentVolumeClaim llama-cache, Service llama, Deployment llama" in told
-    for words in ("SpecValid", "ChecksOff", "the scheduler finds no node"):
+    for words in ("SpecValid", "ChecksOff", row["message"]):
         assert words in told
 
 
@@ -175,7 +174,8 @@ def test_a_secret_that_is_created_later_is_noticed(space: Namespace) -> None:
     assert "kubectl create secret generic mine --from-file=token=FILE" in row["message"]
     assert space.get("deployment", "llama") is None
     space.run("create", "secret", "generic", "mine", "--from-literal=other=x")
-    assert "(its keys: other)" in space.condition("llama", "PreflightPassed", "False SecretKeyNotFound")["message"]
+    row = space.condition("llama", "PreflightPassed", "False SecretKeyNotFound")
+    assert "no key token, but the key other" in row["message"]
     space.patch("secret", "mine", {"stringData": {"token": TOKEN}})
     space.condition("llama", "PreflightPassed", "True ChecksPassed")
     space.there("deployment", "llama")
@@ -265,8 +265,8 @@ def test_more_gpus_than_any_node_has_are_told_with_numbers(space: Namespace) -> 
     space.apply(a_llama(resources={"gpu": {"count": largest + 1}}, scheduling={}))
     row = space.condition("llama", "PodsScheduled", "False TooManyGpus")
     assert row["message"] == (
-        f"wants {largest + 1} nvidia.com/gpu on one node, the largest node has {largest}: "
-        "lower spec.resources.gpu.count or add a node"
+        f"a replica wants {largest + 1} nvidia.com/gpu on one node, and the largest node has {largest}: "
+        f"lower spec.resources.gpu.count to {largest}, or add a node with {largest + 1}"
     )
     assert space.there(LLAMA, "llama")["status"]["phase"] == "Pending"
 

@@ -31,7 +31,7 @@ def test_each_owns_it_until_it_goes_and_the_last_takes_it_along(space: Namespace
     asked = len(api.writes(f"persistentvolumeclaims/{MAIN}"))
     for name in ("one", "two"):  # each looks again
         space.run("annotate", LLAMA, name, "look=again")
-        space.condition(name, "PodsScheduled", "False Unschedulable")
+        space.condition(name, "PodsScheduled", "False NoMatchingNode")
     assert len(api.writes(f"persistentvolumeclaims/{MAIN}")) == asked
     assert space.there("job", MAIN)["metadata"]["uid"] == job["metadata"]["uid"]
     space.run("delete", LLAMA, "one")
@@ -63,6 +63,6 @@ def test_one_that_is_retained_outlives_everybody(space: Namespace) -> None:
     space.gone(LLAMA, "two")
     uid = space.there("persistentvolumeclaim", MAIN)["metadata"]["uid"]
     space.apply(a_llama("three", cache=SHARED))
-    space.condition("three", "PodsScheduled", "False Unschedulable")
+    space.condition("three", "PodsScheduled", "False NoMatchingNode")
     assert owners(space, MAIN) == []
     assert space.there("persistentvolumeclaim", MAIN)["metadata"]["uid"] == uid

@@ -36,7 +36,22 @@ class FollowerBackend:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """Itself, which refuses as soon as a token is looked up; that there is one tells which backend this is."""
+        return self
+
+    def hidden(self, token: int) -> bool:
         """Refused."""
+        del token
+        self._refuse()
+
+    def adds(self, token: int, after: int | None) -> bytes:
+        """Refused."""
+        del token, after
+        self._refuse()
+
+    def literal(self, token: int) -> bytes:
+        """Refused."""
+        del token
         self._refuse()
 
     def encode(self, text: str, *, special: bool) -> list[int]:
