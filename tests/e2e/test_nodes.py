@@ -9,7 +9,7 @@ from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.kubectl import kubectl_ok
 from tests.support.leaderworkersets import DEFINITION, leader_worker_sets
 from tests.support.predict import Server
-from tests.support.served import small_llama
+from tests.support.served import CRASHING, small_llama
 
 pytestmark = pytest.mark.cluster
 NAME = "llama"
@@ -95,7 +95,7 @@ def test_a_group_that_crashes_in_a_loop_goes_back_before_its_deadline(controller
     """Each crash makes its pods anew, so no container counts them; the operator does."""
     space.apply(over_two_nodes())
     space.condition(NAME, "Progressing", "False Settled", seconds=240)
-    space.patch(LLAMA, NAME, {"spec": {"engine": {"args": ["--no-such-option"]}}})
+    space.patch(LLAMA, NAME, {"spec": CRASHING})
     degraded = space.condition(NAME, "Degraded", "True RolledBack", seconds=240)
     assert "Crashing" in degraded["message"]
     failed = space.there(LLAMA, NAME)["status"]["history"][0]

@@ -13,7 +13,7 @@ from tests.e2e.test_lifecycle import available, callers, selector
 from tests.support import models, stack
 from tests.support.cluster import LLAMA, Namespace, eventually
 from tests.support.predict import Server
-from tests.support.served import small_llama
+from tests.support.served import CRASHING, small_llama
 
 pytestmark = pytest.mark.cluster
 NAME = "llama"
@@ -62,7 +62,11 @@ def pods(space: Namespace, name: str = NAME) -> set[str]:
 def reset(space: Namespace) -> None:
     """Put the spec back to what it was at first."""
     spec = space.there(LLAMA, NAME)["spec"]
-    gone = {path: None for path in ("engine", "generation", "rollout", "preflight", "scheduling") if path in spec}
+    gone = {
+        path: None
+        for path in ("engine", "generation", "rollout", "preflight", "scheduling", "podTemplate")
+        if path in spec
+    }
     space.patch(LLAMA, NAME, {"spec": {**gone, "model": {"revision": "main"}}})
     space.condition(NAME, "Degraded", "False AllWell", seconds=120)
     space.condition(NAME, "Progressing", "False Settled", seconds=120)
@@ -71,7 +75,7 @@ def reset(space: Namespace) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "words"),
     [
-        ({"engine": {"args": ["--no-such-option"]}}, "Crashing", "No such option"),
+        (CRASHING, "Crashing", "No such option"),
         ({"rollout": {"goldenPrompts": [GOLDEN]}}, "GoldenPromptFailed", "greeting"),
         (UNKNOWN, "RevisionNotFound", "no-such-branch"),
         (NOWHERE, "DeadlineExceeded", "it made no progress for 10 seconds"),

@@ -17,6 +17,13 @@ CONFIG: Final[dict[str, Any]] = {
     "tokens": [{"token": TOKEN, "account": "reader", "grants": [GATED]}],
 }
 
+CRASHING: Final[dict[str, Any]] = {
+    "podTemplate": {
+        "spec": {"containers": [{"name": CONTAINER, "command": ["llama-inference", "serve", "--no-such-option"]}]}
+    }
+}
+"""A change of the spec with which the server ends as soon as it starts; in spec.engine.args it would be refused."""
+
 
 def small_llama(name: str, repo: str = models.TINY, **spec: Any) -> dict[str, Any]:
     """A LlamaDeployment of tiny weights on one GPU; keyword arguments are fields of its spec."""
