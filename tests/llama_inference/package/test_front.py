@@ -157,9 +157,10 @@ def test_a_stream_that_fails_does_not_end_as_if_it_were_complete(id: str) -> Non
     assert len(answer["pieces"]) == (2 if id == "stream-fails-later" else 0)
 
 
-def test_events_that_fail_end_with_an_error_event(trouble: Pod) -> None:
+def test_events_that_fail_end_with_an_error_event() -> None:
     """A client of server-sent events reads why, in the stream."""
-    answer = do(trouble, "events")
+    with Pod("trouble", secrets={"a_key": "right"}) as pod:
+        answer = do(pod.ready(), "events")
     first, last, rest = answer.text.split("\n\n")
     assert first == 'data: {"n": 1}'
     assert last.startswith("event: error\ndata: {")
